@@ -1,0 +1,1 @@
+"""Container engines: what jobctl asks of one (``base``) and one module for each kind."""

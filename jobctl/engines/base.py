@@ -1,0 +1,187 @@
+"""What jobctl asks of a container engine: a small protocol and the plain values it exchanges.
+
+Adapters translate between these values and one engine's API. They decide nothing: which
+containers a job needs is for ``jobctl.containers``, in which order for ``jobctl.launch``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bind:
+    """A host path that appears at ``target`` inside the container."""
+
+    source: str
+    target: str
+    read_only: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publish:
+    """A port of the container that answers on the host."""
+
+    address: str
+    host_port: int
+    container_port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Healthcheck:
+    """A command that the engine runs inside the container; times are in seconds."""
+
+    command: Sequence[str]
+    interval: float = 30
+    timeout: float = 5
+    retries: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerSpec:
+    """A container to create, locked down unless a field says otherwise.
+
+    ``user`` is ``uid:gid``; ``tmpfs`` maps a path to mount options; ``memory`` is in bytes and
+    ``cpus`` in cores; ``restarts`` is how often the engine restarts it after a failure. With
+    ``joins``, the container shares the network namespace of the container with that id.
+    """
+
+    name: str
+    image: str
+    command: Sequence[str]
+    user: str
+    labels: Mapping[str, str]
+    memory: int
+    cpus: float
+    pids: int
+    env: Mapping[str, str] = field(default_factory=dict)
+    binds: Sequence[Bind] = ()
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    publish: Publish | None = None
+    network: str | None = None
+    joins: str | None = None
+    working_dir: str | None = None
+    read_only: bool = True
+    cap_add: Sequence[str] = ()
+    healthcheck: Healthcheck | None = None
+    restarts: int = 5
+    stop_grace: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """A container as the engine lists it.
+
+    ``state`` is the engine's word (``created``, ``running``, ``paused``, ``restarting``,
+    ``exited``, ``dead``), ``health`` is ``healthy``, ``unhealthy``, ``starting`` or ``None``,
+    ``ports`` are the host ports it publishes.
+    """
+
+    id: str
+    name: str
+    image: str
+    labels: Mapping[str, str]
+    state: str
+    health: str | None = None
+    ports: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """How one container is doing; ``pid`` is its main process on the host while it runs."""
+
+    state: str
+    pid: int | None
+    exit_code: int
+    restarts: int
+    out_of_memory: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """An image on the engine; ``size`` is in bytes."""
+
+    id: str
+    tag: str
+    labels: Mapping[str, str]
+    size: int
+
+
+class Engine(Protocol):
+    """A container engine. Every method raises ``EngineUnreachable`` when it can't be asked."""
+
+    @property
+    def name(self) -> str:
+        """The kind, as in the job object: ``docker``."""
+
+    @property
+    def local_socket(self) -> str | None:
+        """The path of the engine's socket, or ``None`` when it is on another machine."""
+
+    def version(self) -> str:
+        """Return the engine's version in words."""
+
+    def containers(self, labels: Sequence[str] = ()) -> list[Container]:
+        """List containers, ended ones too, that carry all ``labels`` (``key`` or ``key=value``)."""
+
+    def create(self, spec: ContainerSpec) -> str:
+        """Create a container and return its id.
+
+        Raises:
+            ClaimLost: the name is taken.
+            ImageMissing: the engine does not have the image.
+        """
+
+    def start(self, container: str) -> None:
+        """Start a container; one that runs already is fine.
+
+        Raises:
+            ClaimLost: the port that it publishes is bound by somebody else.
+        """
+
+    def stop(self, container: str, *, grace: int | None = None) -> None:
+        """Stop a container within ``grace`` seconds (default: its own); stopped or gone is fine."""
+
+    def remove(self, container: str) -> None:
+        """Kill and remove a container; one that is gone is fine."""
+
+    def condition(self, container: str) -> Condition | None:
+        """Return how a container is doing, ``None`` if there is none."""
+
+    def logs(
+        self, container: str, *, tail: int | None = None, follow: bool = False
+    ) -> Iterator[bytes]:
+        """Yield what a container wrote to stdout and stderr, in chunks."""
+
+    def run_inside(self, container: str, command: Sequence[str]) -> int:
+        """Run a command in a running container and return its exit code."""
+
+    def ensure_network(self, name: str) -> str:
+        """Return the id of the bridge ``name``, on which containers can't reach each other."""
+
+    def image(self, tag: str) -> Image | None:
+        """Return an image, ``None`` if the engine does not have it."""
+
+    def pull(self, tag: str) -> bool:
+        """Fetch an image from its registry; return whether that worked."""
+
+    def tag(self, image: str, tag: str) -> None:
+        """Give an image another name."""
+
+    def build(
+        self,
+        context: IO[bytes],
+        *,
+        tag: str,
+        labels: Mapping[str, str],
+        args: Mapping[str, str],
+    ) -> Iterator[str]:
+        """Build an image from a tar stream and yield the builder's output, line by line."""
+
+    def import_image(self, rootfs: IO[bytes], *, tag: str, labels: Mapping[str, str]) -> None:
+        """Make an image of a tar stream of a root file system."""
+
+    def close(self) -> None:
+        """Let go of connections."""

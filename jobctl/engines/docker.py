@@ -1,0 +1,261 @@
+"""Docker Engine (API 1.41 and later) behind the ``Engine`` protocol, through the Docker SDK.
+
+Only the SDK's low-level client is used: its list call answers in one request, while the
+high-level one inspects each container in turn.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import wraps
+from typing import IO, Any, ParamSpec, TypeVar
+
+import docker
+import requests
+import urllib3
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.types import EndpointConfig
+from docker.utils import parse_repository_tag
+
+from jobctl.engines.base import Condition, Container, ContainerSpec, Image
+from jobctl.engines.docker_values import container_from, create_kwargs, host_kwargs
+from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# The engine answers most requests in milliseconds; this is for one that hangs.
+REQUEST_TIMEOUT_S = 60
+NETWORK_LOOKS = 40
+# Two requests to bind one port fail in the engine's allocator or in the kernel, and say so in
+# words only: the API has no code for it (moby/moby, libnetwork/portallocator and portmapper).
+_PORT_BOUND = re.compile(
+    r"port is already allocated|address already in use|failed to bind (host )?port", re.IGNORECASE
+)
+
+
+def translated(method: Callable[P, R]) -> Callable[P, R]:
+    """Turn the SDK's errors into jobctl's."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except APIError as error:
+            raise JobctlError(f"the engine refused: {error.explanation or error}") from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise EngineUnreachable(f"the engine did not answer: {error}") from error
+
+    return call
+
+
+class DockerEngine:
+    """A Docker Engine, or one that speaks its API."""
+
+    name = "docker"
+
+    def __init__(self, endpoint: str, *, tls: Any = False) -> None:
+        """Connect to ``endpoint`` (``unix://``, ``tcp://`` or ``ssh://``), agreeing on a version.
+
+        Raises:
+            EngineUnreachable: nothing answers there.
+        """
+        self.endpoint = endpoint
+        try:
+            self._api = docker.APIClient(
+                base_url=endpoint, tls=tls, version="auto", timeout=REQUEST_TIMEOUT_S
+            )
+        except (DockerException, requests.RequestException, OSError) as error:
+            raise EngineUnreachable(f"{endpoint}: {error}") from error
+
+    @property
+    def local_socket(self) -> str | None:
+        scheme, _, path = self.endpoint.partition("://")
+        return path if scheme == "unix" else None
+
+    @translated
+    def version(self) -> str:
+        answer = self._api.version()
+        return f"{answer['Version']} (API {answer['ApiVersion']})"
+
+    @translated
+    def containers(self, labels: Sequence[str] = ()) -> list[Container]:
+        return [
+            container_from(entry)
+            for entry in self._api.containers(all=True, filters={"label": list(labels)})
+        ]
+
+    @translated
+    def create(self, spec: ContainerSpec) -> str:
+        try:
+            created = self._api.create_container(
+                **create_kwargs(spec),
+                host_config=self._api.create_host_config(**host_kwargs(spec)),
+                networking_config=None
+                if spec.network is None
+                else {"EndpointsConfig": {spec.network: EndpointConfig(self._api.api_version)}},
+            )
+        except ImageNotFound:
+            raise ImageMissing(spec.image) from None
+        except APIError as error:
+            if error.status_code == 409:
+                raise ClaimLost(f'the container name "{spec.name}" is taken') from None
+            raise
+        return str(created["Id"])
+
+    @translated
+    def start(self, container: str) -> None:
+        try:
+            self._api.start(container)
+        except APIError as error:
+            if _PORT_BOUND.search(str(error.explanation)):
+                raise ClaimLost(f"the port is taken: {error.explanation}") from None
+            raise
+
+    @translated
+    def stop(self, container: str, *, grace: int | None = None) -> None:
+        with suppress(NotFound):
+            self._api.stop(container, timeout=grace)
+
+    @translated
+    def remove(self, container: str) -> None:
+        try:
+            self._api.remove_container(container, force=True, v=True)
+        except NotFound:
+            pass
+        except APIError as error:
+            # 409: another client is removing it at this moment.
+            if error.status_code != 409:
+                raise
+
+    @translated
+    def condition(self, container: str) -> Condition | None:
+        try:
+            answer = self._api.inspect_container(container)
+        except NotFound:
+            return None
+        state = answer["State"]
+        return Condition(
+            state=state["Status"],
+            pid=state["Pid"] or None,
+            exit_code=state["ExitCode"],
+            restarts=answer.get("RestartCount", 0),
+            out_of_memory=bool(state.get("OOMKilled")),
+        )
+
+    @translated
+    def logs(
+        self, container: str, *, tail: int | None = None, follow: bool = False
+    ) -> Iterator[bytes]:
+        chunks = self._api.logs(
+            container, stream=True, follow=follow, tail="all" if tail is None else tail
+        )
+        return iter(chunks)
+
+    @translated
+    def run_inside(self, container: str, command: Sequence[str]) -> int:
+        execution = self._api.exec_create(container, list(command))["Id"]
+        self._api.exec_start(execution)
+        return int(self._api.exec_inspect(execution)["ExitCode"])
+
+    @translated
+    def ensure_network(self, name: str) -> str:
+        if found := self._network_id(name):
+            return found
+        # Names of networks are not unique before API 1.44, and `check_duplicate` does not hold
+        # against requests at the same moment. The name of the bridge interface is: the engine's
+        # driver checks it under a lock (moby/moby, libnetwork/drivers/bridge).
+        refused: APIError | None = None
+        try:
+            self._api.create_network(
+                name,
+                driver="bridge",
+                check_duplicate=True,
+                options={
+                    "com.docker.network.bridge.enable_icc": "false",
+                    "com.docker.network.bridge.name": name,
+                },
+                labels={"jobctl.network": name},
+            )
+        except APIError as error:
+            refused = error
+        for _ in range(NETWORK_LOOKS):
+            if found := self._network_id(name):
+                return found
+            time.sleep(0.05)  # whoever was first has its claim, but is not listed yet
+        reason = refused.explanation if refused else "it vanished"
+        raise JobctlError(f'the engine has no network "{name}" and could not make it: {reason}')
+
+    def _network_id(self, name: str) -> str | None:
+        networks = self._api.networks(names=[name], filters={"label": "jobctl.network"})
+        return next((str(found["Id"]) for found in networks if found["Name"] == name), None)
+
+    @translated
+    def image(self, tag: str) -> Image | None:
+        try:
+            answer = self._api.inspect_image(tag)  # type: ignore[no-untyped-call]
+        except ImageNotFound:
+            return None
+        labels = answer["Config"].get("Labels") or {}
+        return Image(id=answer["Id"], tag=tag, labels=labels, size=answer["Size"])
+
+    @translated
+    def pull(self, tag: str) -> bool:
+        repository, version = parse_repository_tag(tag)
+        try:
+            self._api.pull(repository, tag=version or "latest")
+        except APIError:
+            return False
+        return True
+
+    @translated
+    def tag(self, image: str, tag: str) -> None:
+        repository, version = parse_repository_tag(tag)
+        self._api.tag(image, repository, version or "latest", force=True)
+
+    @translated
+    def build(
+        self,
+        context: IO[bytes],
+        *,
+        tag: str,
+        labels: Mapping[str, str],
+        args: Mapping[str, str],
+    ) -> Iterator[str]:
+        answers = self._api.build(
+            fileobj=context,
+            custom_context=True,
+            tag=tag,
+            labels=dict(labels),
+            buildargs=dict(args),
+            rm=True,
+            forcerm=True,
+            decode=True,
+        )
+        return _build_lines(answers)
+
+    @translated
+    def import_image(self, rootfs: IO[bytes], *, tag: str, labels: Mapping[str, str]) -> None:
+        repository, version = parse_repository_tag(tag)
+        answer = self._api.import_image(
+            src=rootfs,
+            repository=repository,
+            tag=version or "latest",
+            changes=[f'LABEL "{key}"="{value}"' for key, value in labels.items()],
+            stream_src=True,
+        )
+        if '"error"' in answer:
+            raise JobctlError(f"the engine could not import {tag}: {answer.strip()}")
+
+    def close(self) -> None:
+        self._api.close()
+
+
+def _build_lines(answers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for answer in answers:
+        if "error" in answer:
+            raise JobctlError(f"the build failed: {answer['error']}")
+        yield from str(answer.get("stream", "")).splitlines()

@@ -1,0 +1,122 @@
+"""The job object: the schema of a line in ``connections.txt`` and of every JSON output."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from jobctl.errors import JobctlError
+
+MASK = "********"
+_JOB_ID = re.compile(r"(?:job_)?([1-9][0-9]{0,4})")
+
+
+class Status:
+    """The values of ``Job.status`` that this version writes; it keeps and shows any other."""
+
+    REGISTERED = "registered"
+    LAUNCHING = "launching"
+    LAUNCHED = "launched"
+    STOPPED = "stopped"
+    EXITED = "exited"
+    UNHEALTHY = "unhealthy"
+    LOST = "lost"
+
+
+ENDED = frozenset({Status.STOPPED, Status.EXITED, Status.LOST})
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One job. The first fourteen keys are the documented ones; jobctl adds the rest.
+
+    ``port`` is a string, ``creation_timestamp`` and ``expires`` are seconds since the epoch,
+    ``pid`` is a process id on the host, ``job_root`` ends with a slash.
+    """
+
+    job_id: str
+    app: str
+    port: str
+    protocol: str
+    host: str
+    owner: str
+    job_root: str
+    config: str | None = None
+    app_path: str = ""
+    password_hash: str | None = None
+    hash_algorithm: str | None = None
+    pid: int | None = None
+    status: str
+    creation_timestamp: int
+
+    url: str = ""
+    bind_address: str = "127.0.0.1"
+    engine: str = "docker"
+    image: str = ""
+    container_ids: list[str] = []
+    tls_fingerprint: str | None = None
+    expires: int | None = None
+    exit_code: int | None = None
+    restarts: int = 0
+    relaxed: list[str] = []
+    """Where this job's container is less locked down than the default, in words."""
+    intent: str | None = None
+    """The command under way (``run``, ``start``, ``stop``, ``remove``); left by one that died."""
+    extra: dict[str, Any] = {}
+    """Keys of a newer jobctl or of ``broker -u``; written back as they came."""
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    def with_(self, **changes: Any) -> Job:
+        """Return a copy with ``changes``."""
+        return msgspec.structs.replace(self, **changes)
+
+
+_KEYS = tuple(name for name in Job.__struct_fields__ if name != "extra")
+
+
+def to_dict(job: Job, *, reveal: bool = True) -> dict[str, Any]:
+    """Return the job as one flat JSON object, in the documented order of keys.
+
+    Without ``reveal`` a password hash is masked: for a digest algorithm it is as good as the
+    password. ``intent`` is left out while no command is under way.
+    """
+    values = {key: getattr(job, key) for key in _KEYS}
+    if job.intent is None:
+        del values["intent"]
+    if not reveal and job.password_hash is not None:
+        values["password_hash"] = MASK
+    return values | job.extra
+
+
+def from_dict(values: Mapping[str, Any]) -> Job:
+    """Return the job that ``values`` describes; unknown keys end up in ``extra``.
+
+    Raises:
+        JobctlError: a documented key is missing or has the wrong type.
+    """
+    known = {key: value for key, value in values.items() if key in _KEYS}
+    known["extra"] = {key: value for key, value in values.items() if key not in _KEYS}
+    try:
+        job = msgspec.convert(known, Job)
+    except msgspec.ValidationError as error:
+        raise JobctlError(f"job object: {error}") from None
+    if job.job_id != job_id_of(job.port):
+        raise JobctlError(f'job object: job_id "{job.job_id}" does not go with port "{job.port}"')
+    return job
+
+
+def job_id_of(text: str | int) -> str:
+    """Return ``job_8000`` for ``8000`` or ``job_8000``.
+
+    Raises:
+        JobctlError: ``text`` is neither.
+    """
+    match = _JOB_ID.fullmatch(str(text))
+    if match is None or int(match[1]) > 65535:
+        raise JobctlError(f'"{text}" is not a job; expected an id such as job_8000, or its port')
+    return f"job_{match[1]}"
