@@ -120,3 +120,8 @@ def job_id_of(text: str | int) -> str:
     if match is None or int(match[1]) > 65535:
         raise JobctlError(f'"{text}" is not a job; expected an id such as job_8000, or its port')
     return f"job_{match[1]}"
+
+
+def port_of(job_id: str) -> int:
+    """Return 8000 for ``job_8000``."""
+    return int(job_id_of(job_id).removeprefix("job_"))

@@ -1,0 +1,137 @@
+"""Apps: a section of the configuration together with its module's four functions."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from jobctl import helpers
+from jobctl.config import Config, Section
+from jobctl.errors import JobctlError
+
+FUNCTIONS = ("get_password", "gen_cert", "gen_config", "get_launch_cmd")
+
+
+@dataclass(frozen=True)
+class App:
+    """One app that can be launched; calling its module is safe in that any failure names it."""
+
+    name: str
+    section: Section
+    module: ModuleType
+    source: str
+
+    def get_password(self, ask: Callable[[], str]) -> str | None:
+        """Let the module ask for a password; the default one uses ``ask``. Returns the hash."""
+        token = helpers.asking.set(ask)
+        try:
+            line: str | None = self._call("get_password", str)
+            return line
+        finally:
+            helpers.asking.reset(token)
+
+    def gen_cert(self, job: Mapping[str, Any], password_hash: str | None) -> None:
+        """Let the module write the job's key and certificate."""
+        self._call("gen_cert", object, job, password_hash)
+
+    def gen_config(self, job: Mapping[str, Any]) -> str | None:
+        """Let the module write the app's configuration, and return its path.
+
+        Raises:
+            JobctlError: what it returned is not a file of this job, which ``rm`` would leave.
+        """
+        path: str | None = self._call("gen_config", str, job)
+        if path is None:
+            return None
+        own = Path(job["job_root"])
+        if Path(path).parent != own or not Path(path).name.startswith(
+            (f"{job['job_id']}_", f"{job['job_id']}.")
+        ):
+            raise JobctlError(
+                f'{self.source}: gen_config returned "{path}"; expected a path that starts with '
+                f"{own / job['job_id']}_ or ."
+            )
+        if not Path(path).is_file():
+            raise JobctlError(f'{self.source}: gen_config returned "{path}" but did not write it')
+        return path
+
+    def get_launch_cmd(self, job: Mapping[str, Any]) -> list[str]:
+        """Return the words of the command line that starts the app."""
+        command = self._call("get_launch_cmd", str, job)
+        try:
+            words = shlex.split(command or "")
+        except ValueError as error:
+            raise JobctlError(
+                f'{self.source}: get_launch_cmd returned "{command}": {error}'
+            ) from None
+        if not words or not words[0]:
+            raise JobctlError(
+                f"{self.source}: get_launch_cmd returned no command; return one, or set "
+                f"apps.{self.name}.server_path"
+            )
+        return words
+
+    def _call(self, function: str, kind: type, *arguments: object) -> Any:
+        with _private_files():
+            try:
+                result = getattr(self.module, function)(*arguments)
+            except JobctlError:
+                raise
+            except (Exception, SystemExit) as error:
+                raise JobctlError(
+                    f"{self.source}: {function} raised {type(error).__name__}: {error}"
+                ) from error
+        if result is not None and not isinstance(result, kind):
+            raise JobctlError(
+                f"{self.source}: {function} returned {type(result).__name__}, "
+                f"expected {kind.__name__} or None"
+            )
+        return result
+
+
+def load(name: str, config: Config) -> App:
+    """Return an app with its module imported.
+
+    Raises:
+        JobctlError: there is no such app, or its module can't be imported or lacks a function.
+    """
+    section = config.section(name)
+    if section.app_module_path is None:
+        return App(name, section, helpers, "the default module")
+    path = config.path.parent / section.app_module_path
+    return App(name, section, _import(path), str(path))
+
+
+def _import(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise JobctlError(f"{path}: not a Python file; app_module_path has to name one")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise JobctlError(f"{path}: can't import it: {type(error).__name__}: {error}") from error
+    missing = [name for name in FUNCTIONS if not callable(getattr(module, name, None))]
+    if missing:
+        raise JobctlError(
+            f"{path}: no function {', '.join(missing)}; write it, or import the default: "
+            f"from jobctl.helpers import {', '.join(missing)}"
+        )
+    return module
+
+
+@contextmanager
+def _private_files() -> Iterator[None]:
+    """Make files that a module writes with a plain ``open`` readable by nobody else."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)

@@ -1,0 +1,283 @@
+"""The use cases: register, launch, query, update, stop, start, remove. Prints and asks nothing.
+
+Owns what belongs to a whole command: which engine, whose directory, which ports come in question.
+How one launch goes is in ``jobctl.launch``, how records and containers agree in ``jobctl.ledger``.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobctl import ports
+from jobctl.config import Config, Section
+from jobctl.errors import ImageMissing, JobctlError
+from jobctl.job import Job, Status, from_dict, job_id_of, port_of, to_dict
+from jobctl.jobfiles import ensure_private_directory
+from jobctl.ledger import Ledger, in_order, jobs_of_everybody, published
+from jobctl.locks import Locks
+from jobctl.passwords import digest_a1
+from jobctl.registry import Registry
+
+if TYPE_CHECKING:  # what these import takes a while, and most commands don't need it
+    from jobctl.engines.base import Engine
+    from jobctl.launch import Launch
+    from jobctl.orders import Order
+
+
+def silent(_line: str) -> None:
+    """Report nothing."""
+
+
+@dataclass
+class Broker:
+    """All that jobctl does, for one user with one configuration.
+
+    ``report`` gets a line of progress now and then. ``engine`` is connected to at first use.
+    """
+
+    config: Config
+    report: Callable[[str], None] = silent
+    given_engine: Engine | None = field(default=None, repr=False)
+
+    @cached_property
+    def owner(self) -> str:
+        """The caller's user name, from the uid: the environment can say anything."""
+        return pwd.getpwuid(os.getuid()).pw_name
+
+    @cached_property
+    def directory(self) -> Path:
+        """The caller's directory for records and files."""
+        base = self.config.general.user_dir_base
+        if base is None:
+            state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+            return Path(state, "jobctl", self.owner)
+        return Path(base).expanduser().absolute() / self.owner
+
+    @cached_property
+    def engine(self) -> Engine:
+        if self.given_engine:
+            return self.given_engine
+        from jobctl.engines.endpoints import connect
+
+        return connect()
+
+    @cached_property
+    def registry(self) -> Registry:
+        ensure_private_directory(self.directory)
+        return Registry(self.directory, Locks(self.directory))
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self.registry, self.engine)
+
+    # Launching
+
+    def run(self, order: Order) -> Job:
+        """Launch an app and return its job once it is verified.
+
+        Raises:
+            JobctlError: it did not come to that, and nothing is left of it.
+        """
+        launch = self._launch(order)
+        return self._with_images(lambda: launch.run(self._ports(launch)))
+
+    def register(self, order: Order) -> Job:
+        """Prepare a job without starting it; ``start`` launches it."""
+        launch = self._launch(order)
+        return self._with_images(lambda: launch.register(self._ports(launch)))
+
+    def start(self, ref: str) -> Job:
+        """Start a job again on its port, with its certificate and password, and verify it.
+
+        Raises:
+            JobctlError: it did not become ready and is stopped again, or has no containers.
+        """
+        from jobctl import launch
+        from jobctl.probe import Secret
+
+        with self._working_on(ref, "start") as job:
+            if job.status == Status.LAUNCHED:
+                return job
+            if job.status == Status.LOST:
+                raise JobctlError(
+                    f"{job.job_id} has lost its containers; remove it and launch it anew: "
+                    f"jobctl rm {job.job_id} && jobctl run {job.app}"
+                )
+            if job.status == Status.UNHEALTHY:
+                job = self.ledger.halt(job)
+            secret = Secret(digest_a1=digest_a1(job.hash_algorithm, job.password_hash or ""))
+            section = self.config.apps.get(job.app) or Section()
+            try:
+                started = launch.start(
+                    self.ledger, job.with_(intent="start"), section, secret, self.report
+                )
+            except BaseException:
+                self.ledger.halt(job)
+                raise
+            started = started.with_(intent=None)
+            self.registry.put(started)
+            return started
+
+    def _launch(self, order: Order) -> Launch:
+        from jobctl import apps, launch, orders
+
+        app = apps.load(order.app, self.config)
+        section = order.section(app.section)
+        address = orders.bind_address(order, section, default=self.config.general.bind_address)
+        line, secret = orders.password(order, app, owner=self.owner)
+        return launch.Launch(
+            ledger=self.ledger,
+            app=app,
+            section=section,
+            order=order,
+            owner=self.owner,
+            bind_address=address,
+            password_line=line,
+            secret=secret,
+            report=self.report,
+        )
+
+    def _with_images(self, act: Callable[[], Job]) -> Job:
+        """Do something; if it lacks an image that can be built, build it and do it again."""
+        missing = None
+        while True:
+            try:
+                return act()
+            except ImageMissing as error:
+                if error.image == missing:
+                    raise
+                missing = error.image
+                self.build(missing)
+
+    def _ports(self, launch: Launch) -> Iterator[int]:
+        holders = {port_of(job.job_id): f"your {job.job_id}" for job in self.jobs()}
+        return ports.candidates(
+            self.config.general.port_range,
+            wanted=launch.order.port,
+            address=launch.bind_address,
+            holders={**published(self.engine.containers()), **holders},
+            busy=self.ledger.locks.busy,
+        )
+
+    # Looking
+
+    def jobs(self) -> list[Job]:
+        """Return the caller's jobs, ended ones too, after putting the records right."""
+        return list(self.ledger.reconcile().values())
+
+    def jobs_of_everybody(self) -> list[Job]:
+        """Return all users' jobs, as far as the engine knows them; without their hashes."""
+        return jobs_of_everybody(self.engine)
+
+    def job(self, ref: str) -> Job:
+        """Return one of the caller's jobs, by id or port.
+
+        Raises:
+            JobctlError: there is none; if somebody else has it, the message says who.
+        """
+        job_id = job_id_of(ref)
+        mine = self.ledger.reconcile()
+        if job_id in mine:
+            return mine[job_id]
+        for job in self.jobs_of_everybody():
+            if job.job_id == job_id:
+                raise JobctlError(f"{job_id} is a job of {job.owner}, not of {self.owner}")
+        known = ", ".join(mine) or "none"
+        raise JobctlError(f"there is no {job_id}; your jobs are: {known}")
+
+    def logs(
+        self, ref: str, *, gateway: bool = False, tail: int | None = None, follow: bool = False
+    ) -> Iterator[bytes]:
+        """Yield the log of a job's app, or of its gateway, in chunks."""
+        job = self.job(ref)
+        found = in_order(self.ledger.containers(job.job_id)[job.job_id])
+        if not found:
+            raise JobctlError(
+                f"{job.job_id} has no containers any more, and its logs went with them"
+            )
+        if gateway and len(found) < 2:
+            raise JobctlError(f"{job.job_id} has no gateway: {job.app} secures itself")
+        return self.engine.logs(found[0 if gateway else -1].id, tail=tail, follow=follow)
+
+    # Changing
+
+    def update(self, values: Mapping[str, Any]) -> Job:
+        """Change keys of a job's record, which ``values`` names by its ``job_id``.
+
+        Raises:
+            JobctlError: ``job_id`` is missing or unknown, or a value has the wrong type.
+        """
+        if not isinstance(values.get("job_id"), str):
+            raise JobctlError('the update has no "job_id" to say which job it is for')
+        job_id = job_id_of(values["job_id"])
+        with self.registry.edit() as jobs:
+            if job_id not in jobs:
+                raise JobctlError(f"there is no {job_id} on record; see: jobctl ps --all")
+            jobs[job_id] = from_dict(to_dict(jobs[job_id]) | dict(values))
+            return jobs[job_id]
+
+    def stop(self, ref: str) -> Job:
+        """Stop a job; it keeps its port, files and record."""
+        with self._working_on(ref, "stop") as job:
+            return job if job.status in (Status.STOPPED, Status.LOST) else self.ledger.halt(job)
+
+    def remove(self, ref: str, *, force: bool = False) -> Job:
+        """Remove a job's containers, files and record.
+
+        Raises:
+            JobctlError: it is running, and ``force`` is not set.
+        """
+        with self._working_on(ref, "remove", unless=None if force else _running) as job:
+            self.ledger.erase(job.job_id)
+            return job
+
+    def prune(self) -> list[Job]:
+        """Remove all jobs that have ended and return them."""
+        return [self.remove(job.job_id) for job in self.jobs() if job.ended]
+
+    @contextmanager
+    def _working_on(
+        self, ref: str, intent: str, *, unless: Callable[[Job], str | None] | None = None
+    ) -> Iterator[Job]:
+        """Hold a job's lock, with what is about to be done on record until it is."""
+        job_id = self.job(ref).job_id
+        with self.ledger.locks.held(port_of(job_id)):
+            job = self.registry.read().get(job_id)
+            if job is None:
+                raise JobctlError(f"{job_id} was removed a moment ago")
+            if unless and (reason := unless(job)):
+                raise JobctlError(reason)
+            self.registry.put(job.with_(intent=intent))
+            try:
+                yield job
+            finally:
+                with self.registry.edit() as jobs:
+                    if (left := jobs.get(job.job_id)) and left.intent == intent:
+                        jobs[job.job_id] = left.with_(intent=None)
+
+    # Images and the authority
+
+    def build(self, image: str, *, rebuild: bool = False) -> None:
+        """Build an image, and what it is based on, unless it is there and current."""
+        raise NotImplementedError
+
+    def authority(self) -> Path:
+        """Return the path of the caller's authority certificate, which is made at first use."""
+        from jobctl.authority import AUTHORITY_LOCK, ensure_authority, host_subjects
+
+        with self.registry.locks.held(AUTHORITY_LOCK):
+            ensure_authority(self.directory, self.owner, host_subjects())
+        return self.directory / "ca.crt"
+
+
+def _running(job: Job) -> str | None:
+    if job.ended or job.status == Status.REGISTERED:
+        return None
+    return f"{job.job_id} is running; stop it first, or use: jobctl rm --force {job.job_id}"

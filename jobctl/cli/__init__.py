@@ -1,0 +1,35 @@
+"""The command line: parses, calls the broker, renders. Alone prints, prompts and exits."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+from jobctl.cli.render import clean
+from jobctl.errors import JobctlError
+
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage."""
+    signal.signal(signal.SIGTERM, _terminate)
+    from jobctl.cli.commands import app
+
+    debug = "--debug" in sys.argv[1:]
+    try:
+        app(prog_name="jobctl", standalone_mode=True)
+    except JobctlError as error:
+        if debug:
+            raise
+        print(f"jobctl: {clean(str(error))}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    # As an exception, so that a launch under way is undone.
+    sys.exit(TERMINATED)

@@ -1,0 +1,242 @@
+"""The command tree. What launches is in ``launching``, the machine interface in ``machine``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobctl.cli import launching, machine, render
+from jobctl.cli.context import Options, broker, job_ids
+
+app = typer.Typer(
+    help="Launch web applications on this host: own port, verified TLS, a password, "
+    "a locked-down container.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+images = typer.Typer(help="Build and list the images of apps.", no_args_is_help=True)
+authority = typer.Typer(
+    help="The certificate authority that your jobs' certificates are signed by.",
+    no_args_is_help=True,
+)
+app.add_typer(images, name="images")
+app.add_typer(authority, name="ca")
+launching.add_to(app)
+machine.add_to(app)
+
+JobRef = Annotated[str, typer.Argument(metavar="JOB", autocompletion=job_ids)]
+JobRefs = Annotated[list[str], typer.Argument(metavar="JOB...", autocompletion=job_ids)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from jobctl import __version__
+
+        print(f"jobctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def before(
+    context: typer.Context,
+    config: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The configuration file to use.")
+    ] = None,
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+    context.obj = Options(config=config, debug=debug)
+
+
+@app.command()
+def ps(
+    context: typer.Context,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Ended jobs too.")] = False,
+    all_users: Annotated[bool, typer.Option(help="Jobs of all users of this engine.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print ids only.")] = False,
+    json: AsJson = False,
+) -> None:
+    """List your jobs.
+
+    Example: jobctl ps --all
+    """
+    desk = broker(context)
+    jobs = desk.jobs_of_everybody() if all_users else desk.jobs()
+    shown = [job for job in jobs if everything or not job.ended]
+    if json:
+        print(render.jobs_json(shown))
+    elif quiet:
+        print(*(job.job_id for job in shown), sep="\n", end="\n" if shown else "")
+    else:
+        print(render.jobs_table(shown, owners=all_users))
+
+
+@app.command()
+def inspect(
+    context: typer.Context,
+    job: JobRef,
+    reveal: Annotated[bool, typer.Option(help="Show the password hash too.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Show all that is on record about one job.
+
+    Example: jobctl inspect job_8000 --json
+    """
+    found = broker(context).job(job)
+    shown = render.job_json(found, reveal=reveal) if json else render.record(found, reveal=reveal)
+    print(shown)
+
+
+@app.command()
+def url(context: typer.Context, job: JobRef) -> None:
+    """Print the address of a job.
+
+    Example: curl --cacert $(jobctl ca path) --digest -u $USER $(jobctl url 8000)
+    """
+    print(render.clean(broker(context).job(job).url))
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    job: JobRef,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
+    tail: Annotated[int | None, typer.Option(min=0, help="Only the last N lines.")] = None,
+    gateway: Annotated[bool, typer.Option(help="The gateway's log instead of the app's.")] = False,
+) -> None:
+    """Print the log of a job.
+
+    Example: jobctl logs job_8000 -f --tail 20
+    """
+    launching.show_log(broker(context).logs(job, gateway=gateway, tail=tail, follow=follow))
+
+
+@app.command()
+def stop(context: typer.Context, jobs: JobRefs) -> None:
+    """Stop jobs; they keep their port and record, and can be started again.
+
+    Example: jobctl stop job_8000 job_8001
+    """
+    desk = broker(context)
+    for job in jobs:
+        print(desk.stop(job).job_id)
+
+
+@app.command()
+def start(context: typer.Context, jobs: JobRefs) -> None:
+    """Start stopped jobs again, on the same port, with the same certificate and password.
+
+    Example: jobctl start job_8000
+    """
+    desk = broker(context)
+    for job in jobs:
+        print(desk.start(job).job_id)
+
+
+@app.command()
+def rm(
+    context: typer.Context,
+    jobs: JobRefs,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Running ones too.")] = False,
+) -> None:
+    """Remove jobs: their containers, files and records.
+
+    Example: jobctl rm --force job_8000
+    """
+    desk = broker(context)
+    for job in jobs:
+        print(desk.remove(job, force=force).job_id)
+
+
+@app.command()
+def prune(context: typer.Context) -> None:
+    """Remove all jobs that have ended.
+
+    Example: jobctl prune
+    """
+    for job in broker(context).prune():
+        print(job.job_id)
+
+
+@app.command()
+def apps(context: typer.Context, json: AsJson = False) -> None:
+    """List the apps that can be run.
+
+    Example: jobctl apps
+    """
+    config = broker(context).config
+    found = [
+        {
+            "app": name,
+            "image": section.image or f"jobctl/{name}",
+            "secured_by": section.secured_by,
+            "require_password": section.require_password,
+            "source": str(config.path),
+        }
+        for name, section in config.apps.items()
+    ]
+    if json:
+        print(render.as_json(found))
+    else:
+        rows = [[str(values[key]) for key in ("app", "image", "source")] for values in found]
+        print(render.table(["APP", "IMAGE", "SOURCE"], rows))
+
+
+@images.command()
+def build(
+    context: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[APP...]")] = None,
+    rebuild: Annotated[bool, typer.Option(help="Build even what is current.")] = False,
+) -> None:
+    """Build the images of apps, and those below them, as far as something changed.
+
+    Example: jobctl images build conduit
+    """
+    for tag in broker(context).build(names or None, rebuild=rebuild):
+        print(tag)
+
+
+@images.command("ls")
+def images_ls(context: typer.Context, json: AsJson = False) -> None:
+    """List the images that jobctl builds.
+
+    Example: jobctl images ls
+    """
+    found = broker(context).images()
+    if json:
+        print(render.as_json([image.__dict__ for image in found]))
+    else:
+        print(render.images_table(found))
+
+
+@authority.command()
+def path(context: typer.Context) -> None:
+    """Print the path of the authority's certificate, which is made at first use.
+
+    Example: curl --cacert $(jobctl ca path) https://localhost:8000/
+    """
+    print(broker(context).authority())
+
+
+@authority.command()
+def export(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Where to write it; - is standard output.")],
+) -> None:
+    """Write the authority's certificate to a file, to give to clients. It is no secret.
+
+    Example: jobctl ca export jobctl-ca.crt
+    """
+    certificate = broker(context).authority().read_bytes()
+    if str(file) == "-":
+        sys.stdout.buffer.write(certificate)
+    else:
+        file.write_bytes(certificate)

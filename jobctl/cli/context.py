@@ -1,0 +1,52 @@
+"""What every command needs: the broker with the configuration in force, and ids to complete."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from jobctl.errors import JobctlError
+
+if TYPE_CHECKING:
+    from jobctl.broker import Broker
+
+
+@dataclass
+class Options:
+    """The options that stand before the command."""
+
+    config: str | None = None
+    debug: bool = False
+
+
+def broker(context: typer.Context) -> Broker:
+    """Return the broker; progress goes to standard error."""
+    from jobctl import config
+    from jobctl.broker import Broker
+
+    options = context.find_object(Options) or Options()
+    return Broker(config.load(config.find(options.config)), report=progress)
+
+
+def progress(line: str) -> None:
+    """Show a line of progress to a person, and nothing to a script that reads standard output."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def job_ids(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the ids on record that complete what was typed; asks no engine."""
+    try:
+        return [job for job in broker(context).registry.read() if job.startswith(incomplete)]
+    except JobctlError:
+        return []
+
+
+def app_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the apps that complete what was typed."""
+    try:
+        return [app for app in broker(context).config.apps if app.startswith(incomplete)]
+    except JobctlError:
+        return []

@@ -1,0 +1,161 @@
+"""Commands that launch: ``run`` and its documented twin ``server``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobctl.cli import render
+from jobctl.cli.context import app_names, broker
+from jobctl.errors import JobctlError, UsageError
+
+if TYPE_CHECKING:
+    from jobctl.broker import Broker
+    from jobctl.job import Job
+
+AppName = Annotated[str, typer.Argument(metavar="APP", autocompletion=app_names)]
+Args = Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS...]", help="For the app.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(run)
+    app.command()(server)
+
+
+def run(
+    context: typer.Context,
+    app: AppName,
+    args: Args = None,
+    bind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Where to publish the port. Other than loopback, it is open to the network even "
+            "behind a host firewall such as ufw.",
+        ),
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="This port, or fail.")] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
+    generate_password: Annotated[
+        bool, typer.Option("--generate-password", help="Make a password up and print it once.")
+    ] = False,
+    mount: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SRC:DST[:rw]", help="Show the app a directory or file."),
+    ] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory limit, such as 512m.")] = None,
+    cpus: Annotated[float | None, typer.Option(min=0.01, help="CPU limit, in cores.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds to wait until it is ready.")
+    ] = None,
+    attach: Annotated[
+        bool, typer.Option("--attach", help="Follow the log; Ctrl-C stops the job.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Launch an app and return once it is verified: reachable, and protected.
+
+    Example: jobctl run conduit --generate-password -- results/mesh.json
+    """
+    from jobctl.config import bytes_of
+    from jobctl.containers import parse_mount
+    from jobctl.orders import Order
+    from jobctl.passwords import generate
+
+    if password_stdin and generate_password:
+        raise UsageError("use either --password-stdin or --generate-password, not both")
+    if memory:
+        bytes_of(memory)
+    generated = generate() if generate_password else None
+    desk = broker(context)
+    job = desk.run(
+        Order(
+            app=app,
+            args=tuple(args or ()),
+            password=_read_password() if password_stdin else generated,
+            ask=prompt(),
+            bind=bind,
+            port=port,
+            mounts=[parse_mount(text) for text in mount or ()],
+            memory=memory,
+            cpus=cpus,
+            timeout=timeout,
+        )
+    )
+    print(_launched_json(job, generated) if json else _launched(job, generated, desk.directory))
+    sys.stdout.flush()
+    if attach:
+        _attach(desk, job)
+
+
+def server(
+    context: typer.Context,
+    app: Annotated[str, typer.Option("-a", metavar="APP", autocompletion=app_names)],
+    args: Args = None,
+) -> None:
+    """Launch an app: the older name of `run`.
+
+    Example: jobctl server -a conduit
+    """
+    run(context, app, args)
+
+
+def prompt() -> Callable[[], str] | None:
+    """Return what asks for a password, hidden and twice; ``None`` without a terminal."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    return lambda: str(
+        typer.prompt("Password", hide_input=True, confirmation_prompt="Again", err=True)
+    )
+
+
+def show_log(chunks: Iterable[bytes]) -> None:
+    """Print a log: as it is to a file or a pipe, without control characters to a terminal."""
+    out, bare = sys.stdout.buffer, not sys.stdout.isatty()
+    for chunk in chunks:
+        out.write(chunk if bare else render.clean(chunk.decode(errors="replace")).encode())
+        out.flush()
+
+
+def _read_password() -> str:
+    return sys.stdin.read().removesuffix("\n").removesuffix("\r")
+
+
+def _launched_json(job: Job, password: str | None) -> str:
+    from jobctl.job import to_dict
+
+    return render.as_json(to_dict(job, reveal=False) | ({"password": password} if password else {}))
+
+
+def _launched(job: Job, password: str | None, directory: os.PathLike[str]) -> str:
+    from jobctl.passwords import user_of
+
+    lines = [f"{job.job_id} is running {job.app}, verified", f"  URL       {job.url}"]
+    check = f"curl --cacert {os.fspath(directory)}/ca.crt"
+    if job.password_hash:
+        user = user_of(job.password_hash)
+        lines.append(f"  user      {user}")
+        if password:
+            lines.append(f"  password  {password}  (shown this once)")
+        how = "--digest" if job.hash_algorithm == "apache_md5_digest" else "--basic"
+        check += f" {how} --user {user}"
+    return "\n".join([*lines, f"  try it    {check} {job.url}"])
+
+
+def _attach(desk: Broker, job: Job) -> None:
+    try:
+        show_log(desk.logs(job.job_id, follow=True))
+    except KeyboardInterrupt:
+        print(f"stopping {job.job_id}", file=sys.stderr)
+        desk.stop(job.job_id)
+        return
+    ended = desk.job(job.job_id)
+    if ended.exit_code:
+        raise JobctlError(f"{job.job_id} ended: {render.status(ended)}")

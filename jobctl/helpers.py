@@ -1,0 +1,84 @@
+"""What app modules import: a default for each of the four functions, and means to write files.
+
+``job`` is a dict with the keys of the job object, plus ``args`` (list of str), ``app_port`` (int)
+and ``options`` (the further keys of the app's section).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import shlex
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from jobctl import authority, certs, hosts, jobfiles
+from jobctl.errors import JobctlError
+from jobctl.locks import Locks
+
+asking: ContextVar[Callable[[], str]] = ContextVar("asking")
+"""Asks the user for a password, hidden and twice, and hashes it as the app's section says."""
+
+
+def get_password() -> str | None:
+    """Ask the user for a password and return the hash of it.
+
+    Raises:
+        JobctlError: no job is being launched, so that there is nobody to ask.
+    """
+    try:
+        ask = asking.get()
+    except LookupError:
+        raise JobctlError("get_password works only while jobctl launches a job") from None
+    return ask()
+
+
+def gen_cert(job: Mapping[str, Any], password_hash: str | None) -> None:
+    """Write the job's key and certificate, signed by the user's own authority.
+
+    The files are ``{job_id}.key``, ``.crt`` and ``.pem`` (leaf, authority and key). The password
+    plays no part in them.
+    """
+    del password_hash
+    directory = Path(job["job_root"])
+    subjects = leaf_subjects(job)
+    with Locks(directory).held(authority.AUTHORITY_LOCK):
+        signer = authority.ensure_authority(directory, job["owner"], subjects)
+    leaf = certs.issue_leaf(signer, subjects, common_name=f"{job['job_id']} on {job['host']}")
+    write_file(job, ".key", leaf.key)
+    write_file(job, ".crt", leaf.certificate)
+    write_file(job, ".pem", leaf.certificate + signer.certificate + leaf.key)
+
+
+def gen_config(job: Mapping[str, Any]) -> str | None:
+    """Write nothing: the app needs no configuration file."""
+    del job
+    return None
+
+
+def get_launch_cmd(job: Mapping[str, Any]) -> str:
+    """Return ``server_path`` followed by what the user gave after ``--``."""
+    return shlex.join([job["app_path"], *job["args"]])
+
+
+def write_file(job: Mapping[str, Any], suffix: str, data: str | bytes) -> str:
+    """Write ``{job_root}{job_id}{suffix}``, readable by nobody else, and return its path.
+
+    Raises:
+        JobctlError: ``suffix`` does not start with a dot or an underscore, or has a slash in it.
+    """
+    if suffix[:1] not in (".", "_") or "/" in suffix:
+        raise JobctlError(f'suffix "{suffix}": expected one such as "_config.txt"')
+    path = Path(job["job_root"], job["job_id"] + suffix)
+    jobfiles.write_private(path, data.encode() if isinstance(data, str) else data)
+    return str(path)
+
+
+def leaf_subjects(job: Mapping[str, Any]) -> certs.Subjects:
+    """Return the names and addresses at which a job's clients may look for it."""
+    bound = ipaddress.ip_address(job["bind_address"])
+    return certs.Subjects.of(
+        [*hosts.names(), "localhost", f"job-{job['port']}.localhost"],
+        ["127.0.0.1", "::1", *(hosts.addresses() if bound.is_unspecified else [bound])],
+    )

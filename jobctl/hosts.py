@@ -1,0 +1,68 @@
+"""This host: its names and addresses, and who holds a port."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from pathlib import Path
+
+import psutil
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def names() -> list[str]:
+    """Return the host's name and, where it differs, its fully qualified one."""
+    return list(dict.fromkeys([socket.gethostname(), socket.getfqdn()]))
+
+
+def addresses() -> list[Address]:
+    """Return the addresses of the host's interfaces, without link-local ones."""
+    found = []
+    for interface in psutil.net_if_addrs().values():
+        for entry in interface:
+            if entry.family in (socket.AF_INET, socket.AF_INET6):
+                address = ipaddress.ip_address(entry.address.partition("%")[0])
+                if not address.is_link_local:
+                    found.append(address)
+    return found
+
+
+def is_bound(address: str, port: int) -> bool:
+    """Tell whether a port looks taken: a hint to save a try, the engine has the last word."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def holder(port: int) -> str | None:
+    """Say which process listens on a port, ``None`` where that can't be known.
+
+    Linux tells the process behind a socket only to its owner and to root.
+    """
+    for connection in psutil.net_connections("tcp"):
+        if connection.status != psutil.CONN_LISTEN or not connection.laddr:
+            continue
+        if connection.laddr.port == port:
+            if connection.pid is None:
+                return "a process of another user"
+            try:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+            except psutil.NoSuchProcess:
+                return None
+    return None
+
+
+def first_child(pid: int) -> int | None:
+    """Return the process that ``pid`` started first, ``None`` if there is none (any more)."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return None
+    return int(children[0]) if children else None

@@ -1,0 +1,106 @@
+"""What a caller wants launched, and whether that can be had: address, password, limits."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from jobctl import passwords
+from jobctl.apps import App
+from jobctl.config import Section
+from jobctl.engines.base import Bind
+from jobctl.errors import JobctlError, UsageError
+from jobctl.probe import Secret
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a caller wants launched. ``directory`` is where they are, ``timeout`` is in seconds.
+
+    One of ``password`` (plain), ``password_hash`` and ``ask`` (which returns a plain one) says
+    how clients get in. ``None`` elsewhere means: as the app's section says.
+    """
+
+    app: str
+    args: Sequence[str] = ()
+    password: str | None = field(default=None, repr=False)
+    password_hash: str | None = field(default=None, repr=False)
+    ask: Callable[[], str] | None = None
+    bind: str | None = None
+    port: int | None = None
+    mounts: Sequence[Bind] = ()
+    memory: str | None = None
+    cpus: float | None = None
+    timeout: float | None = None
+    directory: Path = field(default_factory=Path.cwd)
+
+    def section(self, section: Section) -> Section:
+        """Return the app's section with what this order says otherwise."""
+        wanted = {"memory": self.memory, "cpus": self.cpus, "launch_timeout": self.timeout}
+        given = {key: value for key, value in wanted.items() if value is not None}
+        return msgspec.structs.replace(section, **given)
+
+
+def bind_address(order: Order, section: Section, *, default: str) -> str:
+    """Return the address to publish the port on.
+
+    Raises:
+        UsageError: what was asked for is no address.
+        JobctlError: it would expose an app that has no password.
+    """
+    wanted = order.bind or default
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if wanted == "localhost" else wanted)
+    except ValueError:
+        raise UsageError(
+            f'"{wanted}" is no address to bind to; expected one such as 127.0.0.1 or 0.0.0.0'
+        ) from None
+    if not (address.is_loopback or section.require_password or section.allow_open):
+        raise JobctlError(
+            f"{order.app} has require_password: false, so it is not exposed on {address}; "
+            f"to do so all the same, set apps.{order.app}.allow_open: true"
+        )
+    return str(address)
+
+
+def password(order: Order, app: App, *, owner: str) -> tuple[str | None, Secret]:
+    """Return the line for the password file and what proves knowledge of the password.
+
+    Raises:
+        UsageError: a password is needed, none was given, and there is nobody to ask.
+        JobctlError: the one that was given can't be used.
+    """
+    section = app.section
+    if not section.require_password:
+        return None, Secret()
+    algorithm, realm = section.hash_algorithm, section.realm or app.name
+    plain = order.password
+
+    def ask() -> str:
+        nonlocal plain
+        if plain is None:
+            if order.ask is None:
+                raise UsageError(
+                    f"{app.name} needs a password and there is no terminal to ask on; use "
+                    "--generate-password or --password-stdin"
+                )
+            plain = order.ask()
+        return passwords.hash_password(algorithm, user=owner, realm=realm, password=plain)
+
+    if order.password_hash is not None:
+        line: str | None = order.password_hash
+    elif plain is not None or order.ask is None:
+        line = ask()
+    else:
+        line = app.get_password(ask)
+    if line is None:
+        raise JobctlError(
+            f"{app.source}: get_password returned None, but apps.{app.name}.require_password "
+            "is true"
+        )
+    line = passwords.check_line(algorithm, line, user=owner, realm=realm)
+    return line, Secret(password=plain, digest_a1=passwords.digest_a1(algorithm, line))

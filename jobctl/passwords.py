@@ -1,0 +1,82 @@
+"""Passwords: makes them, hashes them for a job's password file, reads such a hash back."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from jobctl.errors import JobctlError
+
+BCRYPT_COST = 10
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_BCRYPT = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
+
+
+def generate() -> str:
+    """Return a new password of 132 random bits, in 22 characters that need no quoting."""
+    return secrets.token_urlsafe(16)[:22]
+
+
+def hash_password(algorithm: str, *, user: str, realm: str, password: str) -> str:
+    """Return the line of a password file that lets ``user`` in.
+
+    ``apache_md5_digest`` gives ``user:realm:MD5`` as ``htdigest(1)`` does (RFC 7616, A1), and
+    ``bcrypt`` gives ``user:$2y$…`` as ``htpasswd(1)`` does.
+
+    Raises:
+        JobctlError: the password is empty or can't be hashed, or the algorithm is unknown.
+    """
+    if not password:
+        raise JobctlError("the password is empty; give one, or use --generate-password")
+    if "\n" in password or "\r" in password or "\0" in password:
+        raise JobctlError("the password has a line break or a NUL in it; browsers can't send that")
+    if algorithm == "apache_md5_digest":
+        from passlib.hash import htdigest
+
+        return f"{user}:{realm}:{htdigest.hash(password, user, realm, encoding='utf-8')}"
+    if algorithm == "bcrypt":
+        if len(password.encode()) > 72:
+            raise JobctlError("bcrypt uses 72 bytes of a password and this one is longer")
+        from passlib.hash import bcrypt
+
+        hashed = bcrypt.using(rounds=BCRYPT_COST, ident="2y").hash(password)
+        return f"{user}:{hashed}"
+    raise JobctlError(f'unknown hash_algorithm "{algorithm}"')
+
+
+def check_line(algorithm: str, line: str, *, user: str, realm: str) -> str:
+    """Return a hash that somebody made elsewhere as the line of a password file.
+
+    Both the line and the bare hash are taken; the bare one is for ``user``.
+
+    Raises:
+        JobctlError: it is no hash of that algorithm, or for another realm. The message does not
+            repeat it.
+    """
+    *owner, hashed = line.strip().split(":")
+    if algorithm == "apache_md5_digest":
+        if _MD5.fullmatch(hashed) is None or len(owner) not in (0, 2):
+            raise JobctlError(
+                "the password hash is no line of htdigest: expected USER:REALM:MD5 or the MD5"
+            )
+        if owner and owner[1] != realm:
+            raise JobctlError(
+                f'the password hash is for the realm "{owner[1]}", the app asks for "{realm}"; '
+                "set the realm in the app's section or hash the password for that realm"
+            )
+        return f"{owner[0] if owner else user}:{realm}:{hashed}"
+    if _BCRYPT.fullmatch(hashed) is None or len(owner) > 1:
+        raise JobctlError(
+            "the password hash is no line of htpasswd -B: expected USER:$2y$… or $2y$…"
+        )
+    return f"{owner[0] if owner else user}:{hashed}"
+
+
+def user_of(line: str) -> str:
+    """Return the user name in a line of a password file."""
+    return line.partition(":")[0]
+
+
+def digest_a1(algorithm: str | None, line: str) -> str | None:
+    """Return what digest authentication needs of a password; ``None`` for other algorithms."""
+    return line.rpartition(":")[2] if algorithm == "apache_md5_digest" else None
