@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobctl import ports
-from jobctl.config import Config, Section
+from jobctl.config import Config, Section, shipped
+from jobctl.containers import GATEWAY_IMAGE, image_of
 from jobctl.errors import ImageMissing, JobctlError
 from jobctl.job import Job, Status, from_dict, job_id_of, port_of, to_dict
 from jobctl.jobfiles import ensure_private_directory
@@ -27,6 +28,7 @@ from jobctl.registry import Registry
 
 if TYPE_CHECKING:  # what these import takes a while, and most commands don't need it
     from jobctl.engines.base import Engine
+    from jobctl.images import ListedImage, Source
     from jobctl.launch import Launch
     from jobctl.orders import Order
 
@@ -154,7 +156,7 @@ class Broker:
                 if error.image == missing:
                     raise
                 missing = error.image
-                self.build(missing)
+                self._ensure_image(missing)
 
     def _ports(self, launch: Launch) -> Iterator[int]:
         holders = {port_of(job.job_id): f"your {job.job_id}" for job in self.jobs()}
@@ -188,7 +190,10 @@ class Broker:
             return mine[job_id]
         for job in self.jobs_of_everybody():
             if job.job_id == job_id:
-                raise JobctlError(f"{job_id} is a job of {job.owner}, not of {self.owner}")
+                raise JobctlError(
+                    f"{job_id} is a job of {job.owner} with its records in {job.job_root}, not one "
+                    f"of {self.owner} in {self.directory}/"
+                )
         known = ", ".join(mine) or "none"
         raise JobctlError(f"there is no {job_id}; your jobs are: {known}")
 
@@ -264,9 +269,34 @@ class Broker:
 
     # Images and the authority
 
-    def build(self, image: str, *, rebuild: bool = False) -> None:
-        """Build an image, and what it is based on, unless it is there and current."""
-        raise NotImplementedError
+    def images(self) -> list[ListedImage]:
+        """Return the images that jobctl builds, and what the engine has of each."""
+        from jobctl import images
+
+        return images.listing(self.engine, self._image_sources())
+
+    def build(self, apps: Sequence[str] = (), *, rebuild: bool = False) -> list[str]:
+        """Build the images of apps (by default of all, and the gateway's) unless they are current.
+
+        Returns:
+            their tags.
+        """
+        sections = {app: self.config.section(app) for app in apps} or self.config.apps
+        tags = [GATEWAY_IMAGE, *(image_of(app, section) for app, section in sections.items())]
+        for tag in dict.fromkeys(tags):
+            self._ensure_image(tag, rebuild=rebuild)
+        return list(dict.fromkeys(tags))
+
+    def _ensure_image(self, tag: str, *, rebuild: bool = False) -> None:
+        from jobctl import images
+
+        images.ensure_image(self.engine, tag, self._image_sources(), self.report, rebuild=rebuild)
+
+    def _image_sources(self) -> Mapping[str, Source]:
+        from jobctl import images
+
+        own = self.config.path.parent / "images"
+        return images.known_sources(path for path in (own, shipped() / "images") if path.is_dir())
 
     def authority(self) -> Path:
         """Return the path of the caller's authority certificate, which is made at first use."""

@@ -17,7 +17,7 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 HostPort = Annotated[int, msgspec.Meta(ge=1024, le=65535)]
 AppName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Size = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+[kmg]?$")]
-Realm = Annotated[str, msgspec.Meta(pattern=r'^[^:"\\\x00-\x1f\x7f]+$')]
+Realm = Annotated[str, msgspec.Meta(pattern=r'^[^\x00-\x1f\x7f-\U0010ffff"\\:]+$')]
 AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/")]
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 

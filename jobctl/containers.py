@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ UNPRIVILEGED_UID = 65532
 """Whom containers run as when the caller is root."""
 
 _TMPFS = "rw,noexec,nosuid,nodev,size=256m,mode=1777"
-_MASK = "ro,noexec,nosuid,nodev,size=64k,mode=0755"
+_MASK = "ro,noexec,nosuid,nodev,size=64k"
 
 
 def owner_name(job_id: str) -> str:
@@ -30,6 +31,11 @@ def owner_name(job_id: str) -> str:
 def app_name(job_id: str) -> str:
     """Return the name of the container beside it, where there is one."""
     return f"jobctl-{job_id}-app"
+
+
+def image_of(app: str, section: Section) -> str:
+    """Return the image of an app: its section's, or the one that is named after it."""
+    return section.image or f"jobctl/{app}"
 
 
 def run_uid(caller: int) -> int:
@@ -84,6 +90,7 @@ def app_spec(job: Job, settings: Settings, *, joins: str | None) -> ContainerSpe
     it publishes the port itself and reads the key itself.
     """
     section = settings.section
+    uid = settings.user.partition(":")[0]
     files = [*settings.files, *(() if joins else settings.secrets)]
     return ContainerSpec(
         name=app_name(job.job_id) if joins else owner_name(job.job_id),
@@ -96,7 +103,8 @@ def app_spec(job: Job, settings: Settings, *, joins: str | None) -> ContainerSpe
         pids=section.pids,
         env={"HOME": "/tmp", "JOBCTL_JOB_ID": job.job_id, "JOBCTL_URL": job.url},  # noqa: S108
         binds=[*settings.binds, *_same_paths(files)],
-        tmpfs={"/tmp": _TMPFS} | dict.fromkeys(settings.masks, _MASK),  # noqa: S108
+        # A mask keeps the mode of what it hides, 0700, and single files show through it again.
+        tmpfs={"/tmp": _TMPFS} | dict.fromkeys(settings.masks, f"{_MASK},uid={uid}"),  # noqa: S108
         publish=None
         if joins
         else Publish(
@@ -124,10 +132,10 @@ def parse_mount(text: str) -> Bind:
     Raises:
         JobctlError: it is malformed, or a path is relative.
     """
-    source, target, mode = (*text.split(":"), "ro")[:3] if text.count(":") < 3 else ("", "", "")
-    if mode not in ("ro", "rw") or not (source.startswith("/") and target.startswith("/")):
+    parts = re.fullmatch(r"(/[^:]*):(/[^:]*)(?::(ro|rw))?", text)
+    if parts is None:
         raise JobctlError(f'--mount "{text}": expected SRC:DST or SRC:DST:rw, both absolute paths')
-    return Bind(source=source, target=target, read_only=mode == "ro")
+    return Bind(source=parts[1], target=parts[2], read_only=parts[3] != "rw")
 
 
 def shield(binds: Sequence[Bind], *, state: Path, socket: str | None) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,7 +91,7 @@ class Launch:
             url=f"{self.section.protocol}://{'localhost' if loopback else host}:{port}/",
             bind_address=self.bind_address,
             engine=self.ledger.engine.name,
-            image=self.section.image or f"jobctl/{self.app.name}",
+            image=containers.image_of(self.app.name, self.section),
             relaxed=containers.relaxed(self.section),
             intent=intent,
         )
@@ -158,13 +159,27 @@ class Launch:
     def _claim(self, job: Job, settings: containers.Settings) -> Job:
         """Create the containers. The first one's name is unique on the engine: it is the claim."""
         engine = self.ledger.engine
-        if self.section.secured_by == "app":
-            ids = [engine.create(containers.app_spec(job, settings, joins=None))]
-        else:
-            config = str(gateway_config(self.ledger, job))
-            first = engine.create(containers.gateway_spec(job, settings, config))
-            ids = [first, engine.create(containers.app_spec(job, settings, joins=first))]
+        with _signals_held():
+            if self.section.secured_by == "app":
+                ids = [engine.create(containers.app_spec(job, settings, joins=None))]
+            else:
+                config = str(gateway_config(self.ledger, job))
+                first = engine.create(containers.gateway_spec(job, settings, config))
+                ids = [first, engine.create(containers.app_spec(job, settings, joins=first))]
         return job.with_(container_ids=ids)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let Ctrl-C wait for the few milliseconds in which the engine makes what we can't name yet.
+
+    A request that is cut off is carried out all the same, and the undo would look too early.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start(

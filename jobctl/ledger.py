@@ -113,8 +113,7 @@ class Ledger:
         if owner is None:
             self.erase(job_id)
             return
-        status = Status.REGISTERED if owner.state == "created" else Status.LAUNCHED
-        job = labels.job_from(owner.labels, status=status)
+        job = labels.job_from(owner.labels, status=_first_status(owner))
         password_file = self.directory / f"{job_id}_htpasswd"
         line = password_file.read_text().strip() if password_file.exists() else None
         job = job.with_(password_hash=line, container_ids=[c.id for c in in_order(found)])
@@ -153,6 +152,11 @@ def status_of(job: Job, found: Sequence[Container]) -> str:
     return Status.EXITED
 
 
+def _first_status(owner: Container) -> str:
+    """Return what to take a job for of which there is no record to say that it was stopped."""
+    return Status.REGISTERED if owner.state == "created" else Status.LAUNCHED
+
+
 def in_order(containers: Iterable[Container], *, reverse: bool = False) -> list[Container]:
     """Return a job's containers in the order to start them: the one that owns the port first."""
     return sorted(containers, key=lambda c: c.name.endswith("-app"), reverse=reverse)
@@ -166,7 +170,8 @@ def jobs_of_everybody(engine: Engine) -> list[Job]:
     jobs = []
     for containers in found.values():
         try:
-            job = labels.job_from(in_order(containers)[0].labels, status=Status.LAUNCHED)
+            owner = in_order(containers)[0]
+            job = labels.job_from(owner.labels, status=_first_status(owner))
         except JobctlError:
             continue  # anybody may put such labels on a container of their own
         status = status_of(job, containers)

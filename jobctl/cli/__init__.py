@@ -28,6 +28,12 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except Exception as error:
+        if debug:
+            raise
+        what = clean(f"{type(error).__name__}: {error}")
+        print(f"jobctl: a bug in jobctl: {what}; see more with: jobctl --debug", file=sys.stderr)
+        sys.exit(JobctlError.exit_code)
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -172,11 +173,13 @@ def apps(context: typer.Context, json: AsJson = False) -> None:
 
     Example: jobctl apps
     """
+    from jobctl.containers import image_of
+
     config = broker(context).config
     found = [
         {
             "app": name,
-            "image": section.image or f"jobctl/{name}",
+            "image": image_of(name, section),
             "secured_by": section.secured_by,
             "require_password": section.require_password,
             "source": str(config.path),
@@ -200,7 +203,7 @@ def build(
 
     Example: jobctl images build conduit
     """
-    for tag in broker(context).build(names or None, rebuild=rebuild):
+    for tag in broker(context).build(names or (), rebuild=rebuild):
         print(tag)
 
 
@@ -212,7 +215,7 @@ def images_ls(context: typer.Context, json: AsJson = False) -> None:
     """
     found = broker(context).images()
     if json:
-        print(render.as_json([image.__dict__ for image in found]))
+        print(render.as_json([asdict(image) for image in found]))
     else:
         print(render.images_table(found))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from jobctl.cli.render import clean
 from jobctl.errors import JobctlError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def broker(context: typer.Context) -> Broker:
 
 def progress(line: str) -> None:
     """Show a line of progress to a person, and nothing to a script that reads standard output."""
-    print(line, file=sys.stderr, flush=True)
+    print(clean(line), file=sys.stderr, flush=True)
 
 
 def job_ids(context: typer.Context, incomplete: str) -> list[str]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobctl.job import Job, to_dict
+
+if TYPE_CHECKING:
+    from jobctl.images import ListedImage
 
 _AGES = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
@@ -49,6 +52,20 @@ def record(job: Job, *, reveal: bool = False) -> str:
     values = to_dict(job, reveal=reveal)
     width = max(map(len, values))
     return clean("\n".join(f"{key:<{width}}  {_plain(value)}" for key, value in values.items()))
+
+
+def images_table(images: Iterable[ListedImage]) -> str:
+    """Return the table of ``jobctl images ls``."""
+    rows = [
+        [
+            image.tag,
+            ("current" if image.current else "outdated") if image.present else "not built",
+            size(image.size) if image.present else "-",
+            (image.id or "-").removeprefix("sha256:")[:12],
+        ]
+        for image in images
+    ]
+    return table(["IMAGE", "STATE", "SIZE", "ID"], rows)
 
 
 def status(job: Job) -> str:

@@ -47,9 +47,19 @@ def translated(method: Callable[P, R]) -> Callable[P, R]:
         except APIError as error:
             raise JobctlError(f"the engine refused: {error.explanation or error}") from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise EngineUnreachable(f"the engine did not answer: {error}") from error
+            raise EngineUnreachable(f"the engine did not answer: {_reason(error)}") from error
 
     return call
+
+
+def _reason(error: BaseException) -> str:
+    """Return what the system said; the SDK and its libraries wrap it in words of their own."""
+    innermost: BaseException | None = error
+    while innermost is not None:
+        if isinstance(innermost, OSError) and innermost.strerror:
+            return innermost.strerror
+        innermost = innermost.__cause__ or innermost.__context__
+    return str(error)
 
 
 class DockerEngine:
@@ -69,7 +79,7 @@ class DockerEngine:
                 base_url=endpoint, tls=tls, version="auto", timeout=REQUEST_TIMEOUT_S
             )
         except (DockerException, requests.RequestException, OSError) as error:
-            raise EngineUnreachable(f"{endpoint}: {error}") from error
+            raise EngineUnreachable(f"{endpoint} ({_reason(error)})") from error
 
     @property
     def local_socket(self) -> str | None:

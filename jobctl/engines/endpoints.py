@@ -51,6 +51,8 @@ def _endpoints() -> Iterator[tuple[str, Any]]:
 
 
 def _advice() -> str:
+    if "DOCKER_HOST" in os.environ:
+        return ". Mend DOCKER_HOST, or unset it to use the engine of this host"
     if os.getuid() == 0:
         return ". Install and start one with: make engine (Debian, Ubuntu), or set DOCKER_HOST"
     return (

@@ -1,0 +1,51 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test check format engine engine-down clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ENGINE_PID := $(CURDIR)/.engine.pid
+
+help:  ## Show what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(VENV)/installed engine  ## Launch Conduit on sample data and show how to reach it
+	$(BIN)/jobctl images build conduit
+	$(BIN)/jobctl run conduit --generate-password
+	$(BIN)/jobctl ps
+
+test: $(VENV)/developing engine check  ## Run all tests, on a real engine and in a real browser
+	scripts/ensure-browser.sh
+	$(BIN)/jobctl images build
+	$(BIN)/pytest -W error
+
+check: $(VENV)/developing  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/developing  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+engine:  ## Make sure that a container engine answers
+	scripts/ensure-engine.sh --pid-file $(ENGINE_PID)
+
+engine-down:  ## Stop the engine that `make engine` started, if it did
+	@if [ -f $(ENGINE_PID) ]; then \
+	  pid=$$(cat $(ENGINE_PID)); rm $(ENGINE_PID); kill $$pid 2>/dev/null || true; \
+	  while kill -0 $$pid 2>/dev/null; do sleep 0.2; done; fi
+
+clean:  ## Remove what was made here; jobs and images stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist
+
+$(BIN)/python:
+	scripts/ensure-venv.sh $(PYTHON) $(VENV)
+
+$(VENV)/installed: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/developing: $(VENV)/installed requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	touch $@

@@ -1,0 +1,227 @@
+"""The gateway's configuration: TLS, password and the way to the app, for lighttpd 1.4.69.
+
+Pure: certificates, password files and containers are made elsewhere and passed in as values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from jobctl.errors import JobctlError
+
+Auth = Literal["digest", "basic"]
+
+PORT = 8443
+"""Where the gateway listens inside its container; the app beside it needs another port."""
+
+# lighttpd keeps timeouts in 16 bits. A WebSocket or an event stream may be silent for as long.
+SILENT_STREAM_S = 12 * 3600
+# One login in ten minutes pays for a slow hash; a removed password works for as long.
+LOGIN_CACHE_S = 600
+# Cookies know host names, not ports: one browser sends those of all its jobs to each of them.
+HEADERS_BYTES = 32768
+
+# What apps believe about who is asking and through what; only the gateway may say it.
+_CLIENT_MAY_NOT_SAY = (
+    "Authorization",
+    "Client-IP",
+    "Forwarded",
+    "Front-End-Https",
+    "Proxy",
+    "Proxy-Authorization",
+    "Remote-User",
+    "True-Client-IP",
+    "X-Auth-Request-Email",
+    "X-Auth-Request-User",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "X-Forwarded",
+    "X-Forwarded-Access-Token",
+    "X-Forwarded-Email",
+    "X-Forwarded-For",
+    "X-Forwarded-Groups",
+    "X-Forwarded-Host",
+    "X-Forwarded-Port",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Preferred-Username",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Scheme",
+    "X-Forwarded-Server",
+    "X-Forwarded-Ssl",
+    "X-Forwarded-User",
+    "X-Host",
+    "X-Original-URL",
+    "X-Real-IP",
+    "X-Remote-User",
+    "X-Rewrite-URL",
+    "X-Scheme",
+    "X-Url-Scheme",
+    "X-WebAuth-User",
+)
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_REALM = re.compile(r'[^\x00-\x1f\x7f-\U0010ffff"\\:]+')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gateway:
+    """What one job's gateway enforces. Paths are absolute, as inside its container.
+
+    ``realm`` is the one that a digest password file was made for. Without ``auth`` everybody is
+    let in, and there is no ``password_file``.
+    """
+
+    certificate: str
+    private_key: str
+    password_file: str | None
+    auth: Auth | None
+    realm: str
+    app_port: int
+
+
+def command(config_path: str) -> list[str]:
+    """Return the command line that runs the gateway with the configuration at ``config_path``."""
+    return ["/usr/sbin/lighttpd", "-D", "-f", config_path]
+
+
+def healthcheck_command(app_port: int) -> list[str]:
+    """Return what succeeds in the gateway's container while it and the app take connections."""
+    # Debian's busybox has no `nc -z`; with -e it connects, runs the command and hangs up.
+    checks = [f"nc -w 2 127.0.0.1 {port} -e /bin/busybox true" for port in (PORT, app_port)]
+    return ["/bin/busybox", "sh", "-c", " && ".join(checks)]
+
+
+def render_config(gateway: Gateway) -> str:
+    """Return the lighttpd configuration of one job's gateway.
+
+    It needs no file but those it names and writes none but in ``/tmp``; any unprivileged user
+    can run it. Errors go to stderr, there is no access log: paths may carry an app's tokens.
+
+    Raises:
+        JobctlError: a value can't be said in lighttpd's language, or the values contradict.
+    """
+    if gateway.app_port == PORT:
+        raise JobctlError(
+            f"app_port {PORT} is the gateway's own; have the app listen on another port"
+        )
+    modules = ["mod_openssl", "mod_setenv", "mod_proxy"]
+    if gateway.auth:
+        # Order is what keeps the password from the app: first it is checked, then removed.
+        modules[1:1] = ["mod_auth", "mod_authn_file"]
+    sections = (_server(modules), _tls(gateway), _auth(gateway), _headers(), _proxy(gateway))
+    return "\n".join(sections)
+
+
+def _server(modules: Iterable[str]) -> str:
+    # One worker: the parent, which holds the network namespace, outlives a crash of what parses
+    # requests. Everything is proxied, so the document root is never read.
+    # URLs reach the app as the client wrote them: to the gateway all of them are the same.
+    # HTTP/2 stays off: browsers then open WebSockets with a CONNECT, whose method is not the one
+    # that the password digest was computed for.
+    # A wrong password is refused at once. lighttpd's pause of up to a second holds up one
+    # connection, which stops nobody who opens many, but makes every verified launch wait.
+    return f"""\
+server.modules = ({", ".join(f'"{name}"' for name in modules)})
+server.compat-module-load = "disable"
+server.document-root = "/var/empty"
+server.upload-dirs = ("/tmp")
+server.max-worker = 1
+server.tag = ""
+server.bind = "0.0.0.0"
+server.port = {PORT}
+server.http-parseopts = ("url-normalize" => "disable")
+server.feature-flags = (
+    "server.h2proto" => "disable",
+    "server.h2c" => "disable",
+    "auth.delay-invalid-creds" => "disable"
+)
+server.max-request-field-size = {HEADERS_BYTES}
+"""
+
+
+def _tls(gateway: Gateway) -> str:
+    # lighttpd can't say "if there is IPv6" and would not start without it, so a shell says it.
+    ipv6 = f'$SERVER[\\"socket\\"] == \\"[::]:{PORT}\\" {{ ssl.engine = \\"enable\\" }}'
+    return f"""\
+ssl.engine = "enable"
+ssl.pemfile = {_quoted("certificate", gateway.certificate)}
+ssl.privkey = {_quoted("private_key", gateway.private_key)}
+ssl.openssl.ssl-conf-cmd = (
+    "MinProtocol" => "TLSv1.2",
+    "CipherString" => "ECDHE+AESGCM:ECDHE+CHACHA20"
+)
+include_shell "test ! -e /proc/net/if_inet6 || echo '{ipv6}'"
+"""
+
+
+def _auth(gateway: Gateway) -> str:
+    if gateway.auth is None:
+        if gateway.password_file is not None:
+            raise JobctlError(
+                f'there is a password file "{gateway.password_file}", but no way to ask for the '
+                "password; set auth to digest or basic"
+            )
+        return ""
+    if gateway.password_file is None:
+        raise JobctlError(f"{gateway.auth} authentication needs a password_file")
+    if not _REALM.fullmatch(gateway.realm):
+        raise JobctlError(
+            f"realm {gateway.realm!r}: expected printable ASCII without quotes, backslashes, colons"
+        )
+    backend = "htdigest" if gateway.auth == "digest" else "htpasswd"
+    algorithm = '"algorithm" => "MD5", ' if gateway.auth == "digest" else ""
+    # The empty prefix: "/" would let `OPTIONS *` and `CONNECT host:port` through.
+    return f"""\
+auth.backend = "{backend}"
+auth.backend.{backend}.userfile = {_quoted("password_file", gateway.password_file)}
+auth.cache = ("max-age" => "{LOGIN_CACHE_S}")
+auth.require = ("" => (
+    "method" => "{gateway.auth}", {algorithm}"realm" => "{gateway.realm}",
+    "require" => "valid-user"
+))
+"""
+
+
+def _headers() -> str:
+    # Many app servers take `X_Real_IP` for `X-Real-IP` (CGI turns both into one variable).
+    names = [*_CLIENT_MAY_NOT_SAY]
+    names += [name.replace("-", "_") for name in names if "-" in name]
+    blank = ",\n".join(f'    "{name}" => ""' for name in names)
+    # A job shares its host name with others, of which some may speak plain HTTP.
+    return f"""\
+setenv.set-request-header = (
+{blank}
+)
+setenv.set-response-header = ("Strict-Transport-Security" => "")
+"""
+
+
+def _proxy(gateway: Gateway) -> str:
+    # The 2 of both streams: pass on what came, and read no faster than the other side takes.
+    # A backend that did not answer is asked again at the next full second, not later.
+    # An open WebSocket counts as a request being read; other clients get lighttpd's 60 s.
+    return f"""\
+server.stream-request-body = 2
+server.stream-response-body = 2
+server.max-write-idle = {SILENT_STREAM_S}
+$REQUEST_HEADER["Upgrade"] != "" {{ server.max-read-idle = {SILENT_STREAM_S} }}
+proxy.header = ("upgrade" => "enable")
+proxy.server = ("" => (("host" => "127.0.0.1", "port" => {gateway.app_port}, "disable-time" => 0)))
+"""
+
+
+def _quoted(name: str, value: str) -> str:
+    """Return ``value`` as a lighttpd string, in which only a quote is special (configfile.c).
+
+    Raises:
+        JobctlError: it has control characters, or a backslash where it would hide a quote.
+    """
+    if _CONTROL.search(value) or re.search(r'\\("|$)', value):
+        raise JobctlError(
+            f"{name} {value!r}: lighttpd can't read a path with control characters, or with a "
+            "backslash before a quote or at its end; rename it"
+        )
+    return '"' + value.replace('"', '\\"') + '"'

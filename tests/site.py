@@ -1,0 +1,142 @@
+"""A place to try the installed command in: own configuration, own state, own range of ports."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from jobctl.engines.base import Container, Engine
+
+PROJECT = Path(__file__).parent.parent
+PORTS_PER_SITE = 30
+# Not the shipped range: a developer's own jobs may be there.
+_blocks = itertools.cycle(range(20000, 26000, PORTS_PER_SITE))
+
+
+@dataclass
+class Site:
+    """Runs ``command`` with nothing of the developer's own configuration in reach."""
+
+    command: Path
+    root: Path
+    engine: Engine
+    ports: tuple[int, int]
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.state = self.root / "project" / "state"
+        self.state.parent.mkdir(parents=True)
+        self.directory = self.state / "jobctl" / pwd.getpwuid(os.getuid()).pw_name
+        self.config = self.root / "config.yaml"
+        shutil.copytree(PROJECT / "app_modules", self.root / "app_modules")
+        values = yaml.safe_load((PROJECT / "config.yaml").read_text())
+        values["general"]["port_range"] = list(self.ports)
+        self.config.write_text(yaml.safe_dump(values))
+        kept = {name: os.environ[name] for name in ("PATH", "DOCKER_HOST") if name in os.environ}
+        self.env = kept | {
+            "HOME": str(self.root),
+            "XDG_STATE_HOME": str(self.state),
+            "JOBCTL_CONFIG": str(self.config),
+        }
+
+    def configure(self, app: str, **keys: Any) -> None:
+        """Set keys of an app's section."""
+        values = yaml.safe_load(self.config.read_text())
+        values["apps"].setdefault(app, {}).update(keys)
+        self.config.write_text(yaml.safe_dump(values))
+
+    def configure_general(self, **keys: Any) -> None:
+        """Set keys of the section ``general``."""
+        values = yaml.safe_load(self.config.read_text())
+        values["general"].update(keys)
+        self.config.write_text(yaml.safe_dump(values))
+
+    def start(self, *arguments: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+        """Start a command and don't wait for it."""
+        return subprocess.Popen(
+            [self.command, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.env,
+            cwd=cwd or self.state.parent,
+        )
+
+    def run(
+        self, *arguments: str, stdin: str = "", cwd: Path | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; with ``check`` it has to succeed."""
+        done = subprocess.run(
+            [self.command, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=self.env,
+            cwd=cwd or self.state.parent,
+            check=False,
+            timeout=180,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"jobctl {' '.join(arguments)}: {done.stderr}")
+        return done
+
+    def run_json(self, *arguments: str, stdin: str = "", cwd: Path | None = None) -> Any:
+        """Run a command that prints JSON."""
+        return json.loads(self.run(*arguments, stdin=stdin, cwd=cwd).stdout)
+
+    def authority(self) -> str:
+        """Return the path of the certificate that clients have to trust."""
+        return self.run("ca", "path").stdout.strip()
+
+    def containers(self) -> list[Container]:
+        """Return the containers of this site's jobs, whatever the records say."""
+        return self.engine.containers([f"jobctl.job_root={self.directory}/"])
+
+    def assert_nothing_left(self) -> None:
+        """Make sure that there is no container, file or line of a job any more."""
+        assert self.containers() == []
+        left = [path.name for path in self.directory.glob("job_*")]
+        assert left == []
+        records = self.directory / "connections.txt"
+        assert not records.exists() or records.read_text() == ""
+
+    def clear(self) -> None:
+        """Remove what a test left."""
+        for container in self.containers():
+            self.engine.remove(container.id)
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the project as a user would, not editable, and return the command."""
+    environment = tmp_path_factory.mktemp("installed") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    subprocess.run(
+        [environment / "bin/python", "-m", "pip", "install", "--quiet", PROJECT], check=True
+    )
+    return environment / "bin" / "jobctl"
+
+
+@pytest.fixture
+def site(installed: Path, engine: Engine, tmp_path: Path) -> Iterator[Site]:
+    """Return a place to try the command in; what is left of it at the end is removed."""
+    # The engine runs apps of root as another user, who has to get at the working directory.
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    low = next(_blocks)
+    site = Site(installed, tmp_path / "site", engine, (low, low + PORTS_PER_SITE - 1))
+    yield site
+    site.clear()
