@@ -66,7 +66,7 @@ def gateway_spec(job: Job, settings: Settings, config_path: str) -> ContainerSpe
     return ContainerSpec(
         name=owner_name(job.job_id),
         image=GATEWAY_IMAGE,
-        command=gateway.command(config_path),
+        command=gateway.command(config_path, settings.section.app_port),
         user=settings.user,
         labels=labels_of(job, "gateway"),
         memory=bytes_of("128m"),

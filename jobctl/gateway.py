@@ -23,6 +23,8 @@ SILENT_STREAM_S = 12 * 3600
 LOGIN_CACHE_S = 600
 # Cookies know host names, not ports: one browser sends those of all its jobs to each of them.
 HEADERS_BYTES = 32768
+UPLOAD_FILE_BYTES = 65536
+LOOK_EVERY_S = 0.02
 
 # What apps believe about who is asking and through what; only the gateway may say it.
 _CLIENT_MAY_NOT_SAY = (
@@ -82,16 +84,24 @@ class Gateway:
     app_port: int
 
 
-def command(config_path: str) -> list[str]:
-    """Return the command line that runs the gateway with the configuration at ``config_path``."""
-    return ["/usr/sbin/lighttpd", "-D", "-f", config_path]
+def command(config_path: str, app_port: int) -> list[str]:
+    """Return what runs the gateway with the configuration at ``config_path``.
+
+    It opens its port once the app listens. A gateway that is asked for the app before that takes
+    it for broken and does not look again until the next full second, or the one after.
+    """
+    wait = f"until {_connects(app_port)} 2>/dev/null; do sleep {LOOK_EVERY_S}; done"
+    return ["/bin/busybox", "sh", "-c", f'{wait}; exec /usr/sbin/lighttpd -D -f "$0"', config_path]
 
 
 def healthcheck_command(app_port: int) -> list[str]:
     """Return what succeeds in the gateway's container while it and the app take connections."""
+    return ["/bin/busybox", "sh", "-c", f"{_connects(PORT)} && {_connects(app_port)}"]
+
+
+def _connects(port: int) -> str:
     # Debian's busybox has no `nc -z`; with -e it connects, runs the command and hangs up.
-    checks = [f"nc -w 2 127.0.0.1 {port} -e /bin/busybox true" for port in (PORT, app_port)]
-    return ["/bin/busybox", "sh", "-c", " && ".join(checks)]
+    return f"nc -w 2 127.0.0.1 {port} -e /bin/busybox true"
 
 
 def render_config(gateway: Gateway) -> str:
@@ -116,8 +126,9 @@ def render_config(gateway: Gateway) -> str:
 
 
 def _server(modules: Iterable[str]) -> str:
-    # One worker: the parent, which holds the network namespace, outlives a crash of what parses
-    # requests. Everything is proxied, so the document root is never read.
+    # Two workers: from two on lighttpd has a parent that holds the network namespace, outlives a
+    # crash of what parses requests and replaces it. With one it is that one.
+    # Everything is proxied, so the document root is never read.
     # URLs reach the app as the client wrote them: to the gateway all of them are the same.
     # HTTP/2 stays off: browsers then open WebSockets with a CONNECT, whose method is not the one
     # that the password digest was computed for.
@@ -128,7 +139,7 @@ server.modules = ({", ".join(f'"{name}"' for name in modules)})
 server.compat-module-load = "disable"
 server.document-root = "/var/empty"
 server.upload-dirs = ("/tmp")
-server.max-worker = 1
+server.max-worker = 2
 server.tag = ""
 server.bind = "0.0.0.0"
 server.port = {PORT}
@@ -201,9 +212,12 @@ setenv.set-response-header = ("Strict-Transport-Security" => "")
 
 def _proxy(gateway: Gateway) -> str:
     # The 2 of both streams: pass on what came, and read no faster than the other side takes.
+    # An upload still passes through files in /tmp, which go once their size is reached and sent;
+    # small ones, because /tmp is memory and many may upload.
     # A backend that did not answer is asked again at the next full second, not later.
     # An open WebSocket counts as a request being read; other clients get lighttpd's 60 s.
     return f"""\
+server.upload-temp-file-size = {UPLOAD_FILE_BYTES}
 server.stream-request-body = 2
 server.stream-response-body = 2
 server.max-write-idle = {SILENT_STREAM_S}

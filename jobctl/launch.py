@@ -235,8 +235,6 @@ def _verify(
         path=section.ready_path,
     )
     probe.wait(target, secret, timeout=section.launch_timeout, check=check)
-    if auth_of(job) and secret == probe.Secret() and len(job.container_ids) > 1:
-        _wait_for_app(ledger, job, section, check)
 
 
 def _restarts(ledger: Ledger, container: str) -> int:
@@ -253,20 +251,6 @@ def _check_running(ledger: Ledger, job: Job, restarts: Mapping[str, int]) -> Non
         if now.state != "running" or now.restarts > before:
             memory = ", out of memory" if now.out_of_memory else ""
             raise JobctlError(f"{job.app} exited ({now.exit_code}{memory}) while starting")
-
-
-def _wait_for_app(ledger: Ledger, job: Job, section: Section, check: Callable[[], None]) -> None:
-    """Wait until the app listens, where there is no password at hand to ask it something with."""
-    command = gateway.healthcheck_command(section.app_port)
-    deadline = time.monotonic() + section.launch_timeout
-    while ledger.engine.run_inside(job.container_ids[0], command) != 0:
-        check()
-        if time.monotonic() > deadline:
-            raise JobctlError(
-                f"{job.app} does not listen on port {section.app_port} after "
-                f"{section.launch_timeout:g} s; see: jobctl logs {job.job_id}"
-            )
-        time.sleep(probe.LONGEST_PAUSE_S)
 
 
 def last_lines(ledger: Ledger, job: Job) -> str:

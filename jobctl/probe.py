@@ -83,7 +83,8 @@ def wait(
             check()
             if time.monotonic() + pause > deadline:
                 raise JobctlError(
-                    f"not ready after {timeout:g} s: {reason}; allow more with --timeout"
+                    f"not ready after {timeout:g} s: {reason}; see whether the app listens on the "
+                    "port that its section says, or allow more with --timeout"
                 ) from None
         else:
             return

@@ -34,6 +34,7 @@ class Site:
     engine: Engine
     ports: tuple[int, int]
     env: dict[str, str] = field(default_factory=dict)
+    _authority: str = ""
 
     def __post_init__(self) -> None:
         self.state = self.root / "project" / "state"
@@ -99,7 +100,9 @@ class Site:
 
     def authority(self) -> str:
         """Return the path of the certificate that clients have to trust."""
-        return self.run("ca", "path").stdout.strip()
+        if not self._authority:
+            self._authority = self.run("ca", "path").stdout.strip()
+        return self._authority
 
     def containers(self) -> list[Container]:
         """Return the containers of this site's jobs, whatever the records say."""

@@ -190,7 +190,7 @@ def test_containers_are_locked_down(
         assert host["Init"]
         assert 0 < host["PidsLimit"] <= 512
         assert host["Memory"] > 0
-        assert host["NanoCpus"] > 0
+        assert host["CpuQuota"] > 0
         assert host["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 5}
         assert host["LogConfig"]["Config"]["max-size"]
         assert container["Config"]["User"].partition(":")[0] not in ("", "0", "root")

@@ -265,7 +265,10 @@ class DockerEngine:
 
 
 def _build_lines(answers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    error = None
+    # Read to the end even after an error, which gives the connection back.
     for answer in answers:
-        if "error" in answer:
-            raise JobctlError(f"the build failed: {answer['error']}")
+        error = answer.get("error", error)
         yield from str(answer.get("stream", "")).splitlines()
+    if error is not None:
+        raise JobctlError(f"the build failed: {error}")

@@ -10,6 +10,7 @@ from docker.types import Healthcheck as DockerHealthcheck
 
 from jobctl.engines.base import Bind, Container, ContainerSpec, Healthcheck
 
+CPU_PERIOD_US = 100_000
 _HEALTH = re.compile(r"\((?:health: )?(healthy|unhealthy|starting)\)")
 
 
@@ -43,7 +44,9 @@ def host_kwargs(spec: ContainerSpec) -> dict[str, Any]:
         "mounts": [_mount(bind) for bind in spec.binds],
         "mem_limit": spec.memory,
         "memswap_limit": spec.memory,
-        "nano_cpus": int(spec.cpus * 1e9),
+        # Not `nano_cpus`: the engine refuses more of those than the host has cores.
+        "cpu_period": CPU_PERIOD_US,
+        "cpu_quota": int(spec.cpus * CPU_PERIOD_US),
         "pids_limit": spec.pids,
         "network_mode": f"container:{spec.joins}" if spec.joins else spec.network,
         "port_bindings": {

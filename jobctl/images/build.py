@@ -126,6 +126,7 @@ def _without_source(engine: Engine, tag: str, report: Report) -> Image:
 def _from_registry(engine: Engine, source: Source, report: Report) -> bool:
     """Return whether the engine has, or can pull, what the base image starts from; say which."""
     parent = source.parents[0]
+    report(f"{source.tag}: looking for {parent} in the engine's registry")
     if engine.pull(parent):
         report(f"{source.tag}: from {parent}, which the engine pulled from a registry")
     elif engine.image(parent):
