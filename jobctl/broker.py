@@ -21,7 +21,7 @@ from jobctl.containers import GATEWAY_IMAGE, image_of
 from jobctl.errors import ImageMissing, JobctlError
 from jobctl.job import Job, Status, from_dict, job_id_of, port_of, to_dict
 from jobctl.jobfiles import ensure_private_directory
-from jobctl.ledger import Ledger, in_order, jobs_of_everybody, published
+from jobctl.ledger import Ledger, in_order, jobs_of_everybody, main_pid, published
 from jobctl.locks import Locks
 from jobctl.passwords import digest_a1
 from jobctl.registry import Registry
@@ -101,7 +101,7 @@ class Broker:
         Raises:
             JobctlError: it did not become ready and is stopped again, or has no containers.
         """
-        from jobctl import launch
+        from jobctl import startup
         from jobctl.probe import Secret
 
         with self._working_on(ref, "start") as job:
@@ -117,7 +117,7 @@ class Broker:
             secret = Secret(digest_a1=digest_a1(job.hash_algorithm, job.password_hash or ""))
             section = self.config.apps.get(job.app) or Section()
             try:
-                started = launch.start(
+                started = startup.start(
                     self.ledger, job.with_(intent="start"), section, secret, self.report
                 )
             except BaseException:
@@ -196,6 +196,23 @@ class Broker:
                 )
         known = ", ".join(mine) or "none"
         raise JobctlError(f"there is no {job_id}; your jobs are: {known}")
+
+    def inspect(self, ref: str) -> Job:
+        """Return one of the caller's jobs, with what only a look at its container can tell.
+
+        That is its process, which is another after the engine has restarted a crashed app.
+        """
+        job = self.job(ref)
+        if job.ended or not job.container_ids:
+            return job
+        condition = self.engine.condition(job.container_ids[-1])
+        if condition is None:
+            return job
+        seen = job.with_(pid=main_pid(self.engine, condition), restarts=condition.restarts)
+        with self.registry.edit(durable=False) as jobs:
+            if jobs.get(job.job_id) == job:
+                jobs[job.job_id] = seen
+        return seen
 
     def logs(
         self, ref: str, *, gateway: bool = False, tail: int | None = None, follow: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -12,9 +13,10 @@ import psutil
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def names() -> list[str]:
+@cache
+def names() -> tuple[str, ...]:
     """Return the host's name and, where it differs, its fully qualified one."""
-    return list(dict.fromkeys([socket.gethostname(), socket.getfqdn()]))
+    return tuple(dict.fromkeys([socket.gethostname(), socket.getfqdn()]))
 
 
 def addresses() -> list[Address]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from jobctl import jobfiles, labels
-from jobctl.engines.base import Container, Engine
+from jobctl import hosts, jobfiles, labels
+from jobctl.engines.base import Condition, Container, Engine
 from jobctl.errors import JobctlError
 from jobctl.job import Job, Status, port_of
 from jobctl.locks import Busy
@@ -177,6 +177,13 @@ def jobs_of_everybody(engine: Engine) -> list[Job]:
         status = status_of(job, containers)
         jobs.append(job.with_(status=status, container_ids=[c.id for c in in_order(containers)]))
     return jobs
+
+
+def main_pid(engine: Engine, condition: Condition) -> int | None:
+    """Return the host's process id of an app; the engine's own is that of the app's init."""
+    if condition.pid is None or engine.local_socket is None:
+        return condition.pid
+    return hosts.first_child(condition.pid) or condition.pid
 
 
 def published(containers: Iterable[Container]) -> Mapping[int, str]:

@@ -374,6 +374,9 @@ def test_crashed_app_is_restarted_and_served_again(site: Site, conduit: dict[str
             status = get(conduit["url"], site, user=conduit["owner"], password=conduit["password"])
         time.sleep(0.2)
     assert status == 200
+    now = site.run_json("inspect", conduit["job_id"], "--json")
+    assert (now["status"], now["restarts"]) == ("launched", 1)
+    assert Path(f"/proc/{now['pid']}").exists()
 
 
 def test_broker_registers_and_start_launches(site: Site) -> None:

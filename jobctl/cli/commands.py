@@ -91,7 +91,7 @@ def inspect(
 
     Example: jobctl inspect job_8000 --json
     """
-    found = broker(context).job(job)
+    found = broker(context).inspect(job)
     shown = render.job_json(found, reveal=reveal) if json else render.record(found, reveal=reveal)
     print(shown)
 

@@ -60,7 +60,7 @@ def images_table(images: Iterable[ListedImage]) -> str:
         [
             image.tag,
             ("current" if image.current else "outdated") if image.present else "not built",
-            size(image.size) if image.present else "-",
+            "-" if image.size is None else size(image.size),
             (image.id or "-").removeprefix("sha256:")[:12],
         ]
         for image in images
