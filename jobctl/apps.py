@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,13 +111,15 @@ def load(name: str, config: Config) -> App:
 
 
 def _import(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"jobctl_app_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise JobctlError(f"{path}: not a Python file; app_module_path has to name one")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and pickle look a class's module up there
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
+        del sys.modules[spec.name]
         raise JobctlError(f"{path}: can't import it: {type(error).__name__}: {error}") from error
     missing = [name for name in FUNCTIONS if not callable(getattr(module, name, None))]
     if missing:

@@ -39,6 +39,7 @@ def ensure_authority(directory: Path, owner: str, wanted: certs.Subjects) -> cer
             pair = certs.issue_authority(owner, host_subjects() | wanted, key=key.read_bytes())
         else:
             pair = certs.Pair(certificate.read_bytes(), key.read_bytes())
+            certs.check(pair)
             known = certs.permitted(pair.certificate)
             if known.cover(wanted) and certs.days_left(pair.certificate) > _RENEW_DAYS:
                 return pair

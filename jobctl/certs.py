@@ -62,7 +62,7 @@ def issue_authority(owner: str, subjects: Subjects, *, key: bytes | None = None)
     Given the ``key`` of an earlier one, what that one signed stays valid.
     """
     private = _load(key) if key else ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"jobctl authority of {owner}"[:64])])
+    name = _name(f"jobctl authority of {owner}")
     identifier = x509.SubjectKeyIdentifier.from_public_key(private.public_key())
     permitted = [
         *(x509.DNSName(name) for name in sorted(subjects.names)),
@@ -84,7 +84,7 @@ def issue_leaf(authority: Pair, subjects: Subjects, *, common_name: str) -> Pair
     issuer = x509.load_pem_x509_certificate(authority.certificate)
     signer = _load(authority.key)
     private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+    name = _name(common_name)
     alternatives = [
         *(x509.DNSName(name) for name in sorted(subjects.names)),
         *(x509.IPAddress(address) for address in sorted(subjects.addresses, key=str)),
@@ -102,10 +102,28 @@ def issue_leaf(authority: Pair, subjects: Subjects, *, common_name: str) -> Pair
     return Pair(certificate.public_bytes(serialization.Encoding.PEM), _pem(private))
 
 
+def check(pair: Pair) -> None:
+    """Make sure that a certificate and a key are whole and belong together.
+
+    Raises:
+        ValueError: they don't.
+    """
+    certificate = x509.load_pem_x509_certificate(pair.certificate)
+    if certificate.public_key() != _load(pair.key).public_key():
+        raise ValueError("the certificate is not for this key")
+
+
 def permitted(certificate: bytes) -> Subjects:
-    """Return whom an authority may sign for."""
+    """Return whom an authority may sign for.
+
+    Raises:
+        ValueError: it is no authority that is constrained to names.
+    """
     loaded = x509.load_pem_x509_certificate(certificate)
-    constraints = loaded.extensions.get_extension_for_class(x509.NameConstraints).value
+    try:
+        constraints = loaded.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        raise ValueError("the certificate has no name constraints") from None
     subtrees = constraints.permitted_subtrees or []
     return Subjects.of(
         [subtree.value for subtree in subtrees if isinstance(subtree, x509.DNSName)],
@@ -144,8 +162,17 @@ def _usage(**allowed: bool) -> x509.KeyUsage:
     return x509.KeyUsage(**nothing | allowed)
 
 
+def _name(text: str) -> x509.Name:
+    # 64 at the most (RFC 5280, ub-common-name), which the library counts in bytes.
+    short = text.encode()[:64].decode(errors="ignore")
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, short)])
+
+
 def _load(key: bytes) -> ec.EllipticCurvePrivateKey:
-    loaded = serialization.load_pem_private_key(key, password=None)
+    try:
+        loaded = serialization.load_pem_private_key(key, password=None)
+    except TypeError as error:
+        raise ValueError(str(error)) from None  # it is encrypted
     if not isinstance(loaded, ec.EllipticCurvePrivateKey):
         raise ValueError("not an elliptic curve key")
     return loaded

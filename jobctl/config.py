@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -12,11 +13,13 @@ import yaml
 
 from jobctl.errors import JobctlError
 
+_APP_NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
+_SIZE = r"([1-9][0-9]*)([kmg]?)"
+
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 # Ports below 1024 are for root; the engine could bind them for anybody, which is no reason to.
 HostPort = Annotated[int, msgspec.Meta(ge=1024, le=65535)]
-AppName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
-Size = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+[kmg]?$")]
+Size = Annotated[str, msgspec.Meta(pattern=f"^{_SIZE}$")]
 Realm = Annotated[str, msgspec.Meta(pattern=r'^[^\x00-\x1f\x7f-\U0010ffff"\\:]+$')]
 AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/")]
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
@@ -55,7 +58,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     allow_open: bool = False
     mount_cwd: Literal["ro", "rw"] | None = None
     memory: Size = "1g"
-    cpus: Annotated[float, msgspec.Meta(gt=0)] = 2
+    cpus: Annotated[float, msgspec.Meta(gt=0, le=4096)] = 2
     pids: Annotated[int, msgspec.Meta(ge=1)] = 512
     stop_grace: Annotated[int, msgspec.Meta(ge=0)] = 10
     healthcheck: list[str] | None = None
@@ -122,21 +125,34 @@ def load(path: Path) -> Config:
         raise JobctlError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     parsed = _check(raw, dict[Literal["general", "apps"], Any], path, ())
     general = _check(parsed.get("general") or {}, General, path, ("general",))
-    sections = _check(parsed.get("apps") or {}, dict[AppName, dict[str, Any]], path, ("apps",))
-    apps = {
-        name: _check(_with_options(values), Section, path, ("apps", name))
-        for name, values in sections.items()
-    }
+    sections = _check(parsed.get("apps") or {}, dict[str, Any], path, ("apps",))
+    apps = {name: _section(name, values, path) for name, values in sections.items()}
+    try:
+        if general.bind_address != "localhost":
+            ipaddress.ip_address(general.bind_address)
+    except ValueError:
+        raise JobctlError(
+            f"{path}: general.bind_address: expected an IP address such as 127.0.0.1, got "
+            f'"{general.bind_address}"'
+        ) from None
     low, high = general.port_range
     if low > high:
         raise JobctlError(f"{path}: general.port_range: {low} is above {high}")
     return Config(path=path, general=general, apps=_chosen(apps, general, path))
 
 
-def _with_options(values: dict[str, Any]) -> dict[str, Any]:
+def _section(name: str, raw: Any, path: Path) -> Section:
+    if re.fullmatch(_APP_NAME, name) is None:
+        raise JobctlError(
+            f'{path}: apps: "{name}" can\'t be the name of an app; expected up to 40 lower-case '
+            "letters, digits, dashes and underscores"
+        )
+    values = _check(raw, dict[str, Any], path, ("apps", name))
     known = set(Section.__struct_fields__) - {"options"}
+    given = {key: value for key, value in values.items() if key in known}
     options = {key: value for key, value in values.items() if key not in known}
-    return {key: value for key, value in values.items() if key in known} | {"options": options}
+    section: Section = _check(given | {"options": options}, Section, path, ("apps", name))
+    return section
 
 
 def _chosen(apps: dict[str, Section], general: General, path: Path) -> dict[str, Section]:
@@ -186,7 +202,7 @@ def bytes_of(size: str) -> int:
     Raises:
         JobctlError: ``size`` is not one.
     """
-    match = re.fullmatch(r"([0-9]+)([kmg]?)", size.lower())
+    match = re.fullmatch(_SIZE, size.lower())
     if match is None:
         raise JobctlError(f'"{size}" is not a size; expected a number with k, m or g, as in 512m')
     return int(match[1]) * _UNITS[match[2]]

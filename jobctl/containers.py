@@ -150,10 +150,10 @@ def shield(binds: Sequence[Bind], *, state: Path, socket: str | None) -> list[st
     hidden = []
     state = state.resolve()
     for bind in binds:
-        source = Path(bind.source)
-        if not source.exists():
-            raise JobctlError(f'can\'t mount "{bind.source}": there is no such file or directory')
-        source = source.resolve()
+        try:
+            source = Path(bind.source).resolve(strict=True)
+        except OSError as error:
+            raise JobctlError(f'can\'t mount "{bind.source}": {error.strerror}') from None
         if source.is_relative_to(state):
             raise JobctlError(
                 f'can\'t mount "{bind.source}": it lies in {state}, where jobctl keeps keys and '

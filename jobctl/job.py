@@ -122,6 +122,14 @@ def job_id_of(text: str | int) -> str:
     return f"job_{match[1]}"
 
 
+def is_job_id(text: str) -> bool:
+    """Tell whether ``text`` is the id of a job, in full."""
+    try:
+        return job_id_of(text) == text
+    except JobctlError:
+        return False
+
+
 def port_of(job_id: str) -> int:
     """Return 8000 for ``job_8000``."""
     return int(job_id_of(job_id).removeprefix("job_"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from jobctl.errors import JobctlError
@@ -39,7 +40,17 @@ def write_private(path: Path, data: bytes, *, durable: bool = False) -> None:
     It appears whole or not at all, in place of what was there; a symbolic link is replaced, not
     followed. Callers hold the lock that goes with the file. With ``durable`` its contents survive
     a crash of the host once it has appeared.
+
+    Raises:
+        JobctlError: it can't be written; what was there still is.
     """
+    try:
+        _write(path, data, durable=durable)
+    except OSError as error:
+        raise JobctlError(f"can't write {path}: {error.strerror}") from None
+
+
+def _write(path: Path, data: bytes, *, durable: bool) -> None:
     scratch = path.with_name(f"{path.name}.new")
     scratch.unlink(missing_ok=True)  # left by a process that was killed
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -61,9 +72,16 @@ def files_of(directory: Path, job_id: str) -> list[Path]:
 
 
 def hand_over(directory: Path, job_id: str, uid: int) -> None:
-    """Give a job's files to the user that its containers run as, and to nobody else."""
+    """Give a job's files to the user that its containers run as, and to nobody else.
+
+    Raises:
+        JobctlError: one of them can't be given away, as is so with a symbolic link.
+    """
     for path in files_of(directory, job_id):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise JobctlError(f"{path} can't be a file of {job_id}: {error.strerror}") from None
         try:
             os.fchmod(descriptor, 0o600)
             if os.fstat(descriptor).st_uid != uid:
@@ -75,4 +93,7 @@ def hand_over(directory: Path, job_id: str, uid: int) -> None:
 def remove(directory: Path, job_id: str) -> None:
     """Remove all files of a job."""
     for path in files_of(directory, job_id):
-        path.unlink(missing_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -10,9 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from jobctl import hosts, jobfiles, labels
+from jobctl.containers import app_name, owner_name
 from jobctl.engines.base import Condition, Container, Engine
 from jobctl.errors import JobctlError
-from jobctl.job import Job, Status, port_of
+from jobctl.job import Job, Status, is_job_id, port_of
 from jobctl.locks import Busy
 from jobctl.registry import Registry
 
@@ -61,10 +62,7 @@ class Ledger:
     def containers(self, job_id: str | None = None) -> dict[str, list[Container]]:
         """Return the containers of the user's jobs, or of one job, by job id."""
         wanted = [f"{labels.JOB_ID}={job_id}" if job_id else labels.JOB_ID]
-        found = defaultdict(list)
-        for container in self.engine.containers([*wanted, f"{labels.JOB_ROOT}={self.job_root}"]):
-            found[container.labels[labels.JOB_ID]].append(container)
-        return found
+        return _by_job(self.engine.containers([*wanted, f"{labels.JOB_ROOT}={self.job_root}"]))
 
     def erase(self, job_id: str) -> None:
         """Remove all there is of a job: containers, files, record, in this order.
@@ -109,14 +107,23 @@ class Ledger:
 
     def _adopt(self, job_id: str, found: Sequence[Container]) -> None:
         """Write the record of containers that have none, or remove them if they are a fragment."""
-        owner = next((c for c in found if c.name == f"jobctl-{job_id}"), None)
-        if owner is None:
+        roles = {container.labels.get(labels.ROLE) for container in found}
+        owner = next((c for c in found if c.name == owner_name(job_id)), None)
+        if owner is None or "app" not in roles:
             self.erase(job_id)
             return
-        job = labels.job_from(owner.labels, status=_first_status(owner))
+        try:
+            job = labels.job_from(owner.labels, status=_first_status(owner))
+        except JobctlError:
+            return  # anybody may put such labels on a container of their own
+        app = self.engine.condition(in_order(found)[-1].id)
         password_file = self.directory / f"{job_id}_htpasswd"
         line = password_file.read_text().strip() if password_file.exists() else None
-        job = job.with_(password_hash=line, container_ids=[c.id for c in in_order(found)])
+        job = job.with_(
+            password_hash=line,
+            container_ids=[c.id for c in in_order(found)],
+            pid=main_pid(self.engine, app) if app else None,
+        )
         self.registry.put(self._observed(job, found))
 
     def _observed(self, job: Job, found: Sequence[Container]) -> Job:
@@ -152,6 +159,16 @@ def status_of(job: Job, found: Sequence[Container]) -> str:
     return Status.EXITED
 
 
+def _by_job(containers: Iterable[Container]) -> dict[str, list[Container]]:
+    """Sort containers by job, leaving out those that only pretend to belong to one."""
+    found: dict[str, list[Container]] = defaultdict(list)
+    for container in containers:
+        job_id = container.labels.get(labels.JOB_ID, "")
+        if is_job_id(job_id) and container.name in (owner_name(job_id), app_name(job_id)):
+            found[job_id].append(container)
+    return found
+
+
 def _first_status(owner: Container) -> str:
     """Return what to take a job for of which there is no record to say that it was stopped."""
     return Status.REGISTERED if owner.state == "created" else Status.LAUNCHED
@@ -164,16 +181,13 @@ def in_order(containers: Iterable[Container], *, reverse: bool = False) -> list[
 
 def jobs_of_everybody(engine: Engine) -> list[Job]:
     """Return the jobs of all users as the labels of their containers tell."""
-    found: dict[str, list[Container]] = defaultdict(list)
-    for container in engine.containers([labels.JOB_ID]):
-        found[container.labels[labels.JOB_ID]].append(container)
     jobs = []
-    for containers in found.values():
+    for containers in _by_job(engine.containers([labels.JOB_ID])).values():
         try:
             owner = in_order(containers)[0]
             job = labels.job_from(owner.labels, status=_first_status(owner))
         except JobctlError:
-            continue  # anybody may put such labels on a container of their own
+            continue
         status = status_of(job, containers)
         jobs.append(job.with_(status=status, container_ids=[c.id for c in in_order(containers)]))
     return jobs
@@ -190,10 +204,11 @@ def published(containers: Iterable[Container]) -> Mapping[int, str]:
     """Return whose container holds each port, in words."""
     holders = {}
     for container in containers:
-        owner, job_id = container.labels.get(labels.OWNER), container.labels.get(labels.JOB_ID)
-        words = f"{owner}'s {job_id}" if owner and job_id else f"the container {container.name}"
+        owner, job_id = container.labels.get(labels.OWNER), container.labels.get(labels.JOB_ID, "")
         held = set(container.ports)
-        if job_id and job_id.removeprefix("job_").isdecimal():
-            held.add(int(job_id.removeprefix("job_")))  # a stopped job keeps its port
+        words = f"the container {container.name}"
+        if is_job_id(job_id):
+            held.add(port_of(job_id))  # a stopped job keeps its port
+            words = f"{owner}'s {job_id}"
         holders.update(dict.fromkeys(held, words))
     return holders

@@ -8,6 +8,8 @@ import secrets
 from jobctl.errors import JobctlError
 
 BCRYPT_COST = 10
+_UNSENDABLE = re.compile("[\n\r\0\ud800-\udfff]")
+_USER = re.compile(r"[^:\x00-\x1f\x7f]+")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _BCRYPT = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
 
@@ -28,8 +30,10 @@ def hash_password(algorithm: str, *, user: str, realm: str, password: str) -> st
     """
     if not password:
         raise JobctlError("the password is empty; give one, or use --generate-password")
-    if "\n" in password or "\r" in password or "\0" in password:
-        raise JobctlError("the password has a line break or a NUL in it; browsers can't send that")
+    if _UNSENDABLE.search(password):
+        raise JobctlError(
+            "the password has a line break, a NUL or what is no text in it; clients can't send that"
+        )
     if algorithm == "apache_md5_digest":
         from passlib.hash import htdigest
 
@@ -54,14 +58,18 @@ def check_line(algorithm: str, line: str, *, user: str, realm: str) -> str:
             repeat it.
     """
     *owner, hashed = line.strip().split(":")
+    if owner and _USER.fullmatch(owner[0]) is None:
+        raise JobctlError("the password hash has no user name, or one that can't be, before it")
     if algorithm == "apache_md5_digest":
         if _MD5.fullmatch(hashed) is None or len(owner) not in (0, 2):
             raise JobctlError(
                 "the password hash is no line of htdigest: expected USER:REALM:MD5 or the MD5"
             )
         if owner and owner[1] != realm:
+            # Somebody who mixed the parts up has put the hash there.
+            other = "another realm" if _MD5.fullmatch(owner[1]) else f'the realm "{owner[1]}"'
             raise JobctlError(
-                f'the password hash is for the realm "{owner[1]}", the app asks for "{realm}"; '
+                f'the password hash is for {other}, the app asks for "{realm}"; '
                 "set the realm in the app's section or hash the password for that realm"
             )
         return f"{owner[0] if owner else user}:{realm}:{hashed}"

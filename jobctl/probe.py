@@ -78,7 +78,8 @@ def wait(
     pause = FIRST_PAUSE_S
     while True:
         try:
-            verify(target, secret)
+            left = max(deadline - time.monotonic(), FIRST_PAUSE_S)
+            verify(target, secret, timeout=min(left, ATTEMPT_TIMEOUT_S))
         except NotReady as reason:
             check()
             if time.monotonic() + pause > deadline:
@@ -92,15 +93,15 @@ def wait(
         pause = min(pause * 1.3, LONGEST_PAUSE_S)
 
 
-def verify(target: Target, secret: Secret) -> None:
-    """Make sure once that a job is ready.
+def verify(target: Target, secret: Secret, *, timeout: float = ATTEMPT_TIMEOUT_S) -> None:
+    """Make sure once that a job is ready, waiting up to ``timeout`` seconds for each answer.
 
     Raises:
         NotReady: it does not answer, or not yet as it should.
         Unprotected: it shows another certificate, or lets in somebody that it must not.
     """
     connection = http.client.HTTPSConnection(
-        target.address, target.port, timeout=ATTEMPT_TIMEOUT_S, context=_context(target.trusted)
+        target.address, target.port, timeout=timeout, context=_context(target.trusted)
     )
     try:
         if target.auth is None:
@@ -189,14 +190,22 @@ def _authorization(target: Target, secret: Secret, challenge: str) -> str:
 
 
 def digest_authorization(target: Target, secret: Secret, challenge: str) -> str:
-    """Return the header that answers a digest challenge (RFC 7616, 3.4; MD5 with qop=auth)."""
-    given = parse_keqv_list(parse_http_list(challenge.partition(" ")[2]))
-    a1 = secret.digest_a1 or _md5(f"{target.user}:{given['realm']}:{secret.password}")
+    """Return the header that answers a digest challenge (RFC 7616, 3.4; MD5 with qop=auth).
+
+    Raises:
+        Unprotected: the challenge makes no sense.
+    """
+    try:
+        given = parse_keqv_list(parse_http_list(challenge.partition(" ")[2]))
+        realm, nonce = given["realm"], given["nonce"]
+    except (ValueError, KeyError):
+        raise Unprotected(f'the challenge "{challenge}" is none that a client can answer') from None
+    a1 = secret.digest_a1 or _md5(f"{target.user}:{realm}:{secret.password}")
     a2 = _md5(f"GET:{target.path}")
     client_nonce = secrets.token_hex(8)
-    response = _md5(f"{a1}:{given['nonce']}:00000001:{client_nonce}:auth:{a2}")
+    response = _md5(f"{a1}:{nonce}:00000001:{client_nonce}:auth:{a2}")
     return (
-        f'Digest username="{target.user}", realm="{given["realm"]}", nonce="{given["nonce"]}", '
+        f'Digest username="{target.user}", realm="{realm}", nonce="{nonce}", '
         f'uri="{target.path}", algorithm=MD5, qop=auth, nc=00000001, cnonce="{client_nonce}", '
         f'response="{response}"'
     )

@@ -72,7 +72,7 @@ class Registry:
         for line in filter(None, lines):
             try:
                 job = from_dict(msgspec.json.decode(line, type=dict))
-            except (msgspec.DecodeError, JobctlError):
+            except (ValueError, RecursionError, JobctlError):
                 damaged.append(line)
             else:
                 jobs[job.job_id] = job
@@ -84,7 +84,4 @@ class Registry:
 
     def _write(self, jobs: dict[str, Job], *, durable: bool) -> None:
         lines = [msgspec.json.encode(to_dict(job)) + b"\n" for job in jobs.values()]
-        try:
-            jobfiles.write_private(self.path, b"".join(lines), durable=durable)
-        except OSError as error:
-            raise JobctlError(f"can't write {self.path}: {error.strerror}") from None
+        jobfiles.write_private(self.path, b"".join(lines), durable=durable)

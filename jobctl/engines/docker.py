@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import IO, Any, ParamSpec, TypeVar
 
@@ -29,6 +29,7 @@ R = TypeVar("R")
 
 # The engine answers most requests in milliseconds; this is for one that hangs.
 REQUEST_TIMEOUT_S = 60
+CHUNK_BYTES = 1 << 16
 NETWORK_LOOKS = 40
 # Two requests to bind one port fail in the engine's allocator or in the kernel, and say so in
 # words only: the API has no code for it (moby/moby, libnetwork/portallocator and portmapper).
@@ -42,14 +43,20 @@ def translated(method: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
+        with _translating():
             return method(*args, **kwargs)
-        except APIError as error:
-            raise JobctlError(f"the engine refused: {error.explanation or error}") from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise EngineUnreachable(f"the engine did not answer: {_reason(error)}") from error
 
     return call
+
+
+@contextmanager
+def _translating() -> Iterator[None]:
+    try:
+        yield
+    except APIError as error:
+        raise JobctlError(f"the engine refused: {error.explanation or error}") from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise EngineUnreachable(f"the engine did not answer: {_reason(error)}") from error
 
 
 def _reason(error: BaseException) -> str:
@@ -251,11 +258,11 @@ class DockerEngine:
     def import_image(self, rootfs: IO[bytes], *, tag: str, labels: Mapping[str, str]) -> None:
         repository, version = parse_repository_tag(tag)
         answer = self._api.import_image(
-            src=rootfs,
+            # As an iterator: the length of a file that has one would contradict the chunks.
+            src=iter(lambda: rootfs.read(CHUNK_BYTES), b""),
             repository=repository,
             tag=version or "latest",
             changes=[f'LABEL "{key}"="{value}"' for key, value in labels.items()],
-            stream_src=True,
         )
         if '"error"' in answer:
             raise JobctlError(f"the engine could not import {tag}: {answer.strip()}")
@@ -266,9 +273,10 @@ class DockerEngine:
 
 def _build_lines(answers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     error = None
-    # Read to the end even after an error, which gives the connection back.
-    for answer in answers:
-        error = answer.get("error", error)
-        yield from str(answer.get("stream", "")).splitlines()
+    with _translating():
+        # Read to the end even after an error, which gives the connection back.
+        for answer in answers:
+            error = answer.get("error", error)
+            yield from str(answer.get("stream", "")).splitlines()
     if error is not None:
         raise JobctlError(f"the build failed: {error}")

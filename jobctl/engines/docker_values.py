@@ -54,7 +54,10 @@ def host_kwargs(spec: ContainerSpec) -> dict[str, Any]:
         }
         if spec.publish
         else None,
-        "restart_policy": {"Name": "on-failure", "MaximumRetryCount": spec.restarts},
+        # A count of 0 would mean: without end.
+        "restart_policy": {"Name": "on-failure", "MaximumRetryCount": spec.restarts}
+        if spec.restarts
+        else {"Name": "no"},
         "log_config": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
         "ipc_mode": "private",
     }

@@ -1,0 +1,190 @@
+"""Fixtures that several test modules share: a directory of a user, an engine, an image for it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import string
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import docker
+import pytest
+
+from jobctl.engines.docker import DockerEngine
+from jobctl.engines.endpoints import connect
+from jobctl.errors import EngineUnreachable
+from jobctl.locks import Locks
+from jobctl.registry import Registry
+from tests.site import installed, site
+
+__all__ = ["installed", "site"]
+
+T = TypeVar("T")
+
+PREFIX = "jobctl-test-"
+"""What the name of everything that tests make on an engine starts with."""
+_PT_INTERP = 3
+
+
+def eventually(look: Callable[[], T], *, timeout: float = 10) -> T:
+    """Return what ``look`` returns as soon as that is true, or at the end of the time."""
+    deadline = time.monotonic() + timeout
+    while not (seen := look()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return seen
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the real engine, so that ``-m "not engine"`` leaves it out."""
+    for item in items:
+        if "engine" in getattr(item, "fixturenames", ()):
+            item.add_marker("engine")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return a user's directory, private and empty."""
+    directory = tmp_path / "state" / "user"
+    directory.mkdir(mode=0o700, parents=True)
+    return directory
+
+
+@pytest.fixture
+def registry(home: Path) -> Registry:
+    """Return the records in ``home``, of which there are none yet."""
+    return Registry(home, Locks(home))
+
+
+def _unavailable(reason: str) -> None:
+    """Leave a test out for want of something, but not where all tests have to run."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@dataclass
+class Traces:
+    """What tests made on the engine, so that it can be removed, and be seen to be gone."""
+
+    api: docker.APIClient
+    prefix: str
+    """What the names of this test session start with; others may use the same engine."""
+    networks: list[str] = field(default_factory=list)
+
+    def new_name(self) -> str:
+        """Return a name for a container that nothing else has."""
+        return f"{self.prefix}-{secrets.token_hex(4)}"
+
+    def new_network_name(self) -> str:
+        """Return a name for a network; the kernel allows 15 characters."""
+        name = f"{self.prefix}{string.ascii_letters[len(self.networks)]}"
+        self.networks.append(name)
+        return name
+
+    def containers(self) -> dict[str, str]:
+        """Return the names of what is there now, by id."""
+        return {
+            entry["Id"]: entry["Names"][0].lstrip("/")
+            for entry in self.api.containers(all=True, filters={"name": f"^/?{self.prefix}"})
+        }
+
+    def network_ids(self, name: str) -> list[str]:
+        """Return the ids of the networks of that name."""
+        return [entry["Id"] for entry in self.api.networks(names=[name]) if entry["Name"] == name]
+
+    def remove_containers(self) -> None:
+        """Remove the containers of this session, by id."""
+        for container in self.containers():
+            self.api.remove_container(container, force=True, v=True)
+
+    def remove_networks(self) -> None:
+        """Remove the networks of this session, by id."""
+        for found in [found for name in self.networks for found in self.network_ids(name)]:
+            self.api.remove_network(found)
+
+    def left(self) -> list[str]:
+        """Return the names of what is there now, networks and images included."""
+        networks = [name for name in self.networks if self.network_ids(name)]
+        images = [
+            tag
+            for image in self.api.images()
+            for tag in image["RepoTags"] or ()
+            if self.prefix in tag
+        ]
+        return [*self.containers().values(), *networks, *images]
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[DockerEngine]:
+    """Connect to the engine that the ``docker`` command would use."""
+    try:
+        found = connect()
+    except EngineUnreachable as error:
+        _unavailable(str(error))
+        raise
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def traces(engine: DockerEngine) -> Iterator[Traces]:
+    """Know what this session makes on the engine; nothing of it may be left at the end."""
+    api = docker.APIClient(base_url=engine.endpoint, version="auto")
+    made = Traces(api, PREFIX + secrets.token_hex(1))
+    yield made
+    left = made.left()
+    made.remove_containers()
+    api.close()
+    assert left == []
+
+
+@pytest.fixture(scope="session")
+def tiny_image(
+    engine: DockerEngine, traces: Traces, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Make an image of one static busybox, without any registry, and return its tag."""
+    programs = tmp_path_factory.mktemp("rootfs") / "bin"
+    programs.mkdir()
+    shutil.copy(_static_busybox(tmp_path_factory), programs / "busybox")
+    for name in ("cat", "echo", "false", "kill", "nc", "sh", "sleep", "test", "touch", "true"):
+        (programs / name).symlink_to("busybox")
+    tag = f"jobctl-test/tiny:{traces.prefix}"
+    pack = ["tar", "--create", "--directory", str(programs.parent), "bin"]
+    with subprocess.Popen(pack, stdout=subprocess.PIPE) as rootfs:
+        assert rootfs.stdout is not None
+        engine.import_image(rootfs.stdout, tag=tag, labels={"jobctl.test": "tiny"})
+    image = engine.image(tag)
+    assert image is not None
+    yield tag
+    traces.api.remove_image(image.id, force=True)
+
+
+def _static_busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the host's busybox if it needs no libraries, else that of the Debian package."""
+    installed = shutil.which("busybox")
+    if installed and not _needs_libraries(Path(installed).read_bytes()):
+        return Path(installed)
+    scratch = tmp_path_factory.mktemp("busybox")
+    try:
+        fetch = ["apt-get", "download", "busybox-static"]
+        subprocess.run(fetch, cwd=scratch, check=True, capture_output=True)
+        (package,) = scratch.glob("*.deb")
+        subprocess.run(["dpkg", "-x", package, scratch], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError, ValueError) as error:
+        _unavailable(f"no static busybox for a test image: {error}; install busybox-static")
+    return scratch / "bin/busybox"
+
+
+def _needs_libraries(program: bytes) -> bool:
+    """Tell whether a 64-bit ELF file asks for a dynamic loader (elf(5), ``PT_INTERP``)."""
+    (start,) = struct.unpack_from("<Q", program, 32)
+    size, count = struct.unpack_from("<HH", program, 54)
+    kinds = (struct.unpack_from("<I", program, start + size * n)[0] for n in range(count))
+    return _PT_INTERP in kinds
