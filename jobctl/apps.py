@@ -104,9 +104,11 @@ def load(name: str, config: Config) -> App:
         JobctlError: there is no such app, or its module can't be imported or lacks a function.
     """
     section = config.section(name)
-    if section.app_module_path is None:
+    if section.app_module_path is None and section.app_module is None:
         return App(name, section, helpers, "the default module")
-    path = config.path.parent / section.app_module_path
+    path = config.path.parent / (section.app_module_path or "app_modules")
+    if path.is_dir():
+        path = path / f"{section.app_module or f'{name}_module'}.py"
     return App(name, section, _import(path), str(path))
 
 

@@ -14,7 +14,7 @@ import yaml
 from jobctl.errors import JobctlError
 
 _APP_NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
-_SIZE = r"([1-9][0-9]*)([kmg]?)"
+_SIZE = r"([1-9][0-9]*)([kKmMgG]?)"
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 # Ports below 1024 are for root; the engine could bind them for anybody, which is no reason to.
@@ -202,7 +202,7 @@ def bytes_of(size: str) -> int:
     Raises:
         JobctlError: ``size`` is not one.
     """
-    match = re.fullmatch(_SIZE, size.lower())
+    match = re.fullmatch(_SIZE, size)
     if match is None:
         raise JobctlError(f'"{size}" is not a size; expected a number with k, m or g, as in 512m')
-    return int(match[1]) * _UNITS[match[2]]
+    return int(match[1]) * _UNITS[match[2].lower()]

@@ -15,8 +15,8 @@ _BCRYPT = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
 
 
 def generate() -> str:
-    """Return a new password of 132 random bits, in 22 characters that need no quoting."""
-    return secrets.token_urlsafe(16)[:22]
+    """Return a new password of 128 random bits, in 22 characters that need no quoting."""
+    return secrets.token_urlsafe(16)
 
 
 def hash_password(algorithm: str, *, user: str, realm: str, password: str) -> str:

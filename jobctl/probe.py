@@ -100,70 +100,72 @@ def verify(target: Target, secret: Secret, *, timeout: float = ATTEMPT_TIMEOUT_S
         NotReady: it does not answer, or not yet as it should.
         Unprotected: it shows another certificate, or lets in somebody that it must not.
     """
-    connection = http.client.HTTPSConnection(
-        target.address, target.port, timeout=timeout, context=_context(target.trusted)
-    )
-    try:
-        if target.auth is None:
-            _require_ready(_get(connection, target, None)[0], target)
-            return
-        challenge = _refused(connection, target, None, "without a password")
-        wrong = _authorization(target, Secret(password=secrets.token_urlsafe(16)), challenge)
-        challenge = _refused(connection, target, wrong, "with a wrong password")
-        if secret.password is None and secret.digest_a1 is None:
-            return
-        right = _authorization(target, secret, challenge)
-        _require_ready(_get(connection, target, right)[0], target)
-    except ssl.SSLCertVerificationError as error:
-        raise Unprotected(
-            f"port {target.port} shows a certificate that clients refuse: {error.verify_message}"
-        ) from None
-    except (OSError, http.client.HTTPException) as error:
-        raise NotReady(f"port {target.port} does not answer: {error}") from None
-    finally:
-        connection.close()
+    client = _Client(target, timeout)
+    if target.auth is None:
+        _require_ready(client.get(None)[0], target)
+        return
+    challenge = _refused(client, None, "without a password")
+    wrong = _authorization(target, Secret(password=secrets.token_urlsafe(16)), challenge)
+    challenge = _refused(client, wrong, "with a wrong password")
+    if secret.password is None and secret.digest_a1 is None:
+        return
+    _require_ready(client.get(_authorization(target, secret, challenge))[0], target)
 
 
-def _context(trusted: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cadata=trusted)
-    # An app's module may bring a certificate of another authority: it is trusted itself then.
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context
+class _Client:
+    """Asks a job what its clients would, on a new connection each time: some close after a 401."""
+
+    def __init__(self, target: Target, timeout: float) -> None:
+        self.target = target
+        self._timeout = timeout
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._context.load_verify_locations(cadata=target.trusted)
+        # An app's module may bring a certificate of another authority: it is trusted itself then.
+        self._context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+
+    def get(self, authorization: str | None) -> tuple[int, str]:
+        """Return the status and the challenge of the answer to one GET.
+
+        Raises:
+            NotReady: there is no answer.
+            Unprotected: the certificate is not the job's.
+        """
+        target = self.target
+        connection = http.client.HTTPSConnection(
+            target.address, target.port, timeout=self._timeout, context=self._context
+        )
+        headers = {"User-Agent": "jobctl"} | (
+            {"Authorization": authorization} if authorization else {}
+        )
+        try:
+            connection.connect()
+            self._check_certificate(connection)
+            connection.request("GET", target.path, headers=headers)
+            answer = connection.getresponse()
+            return answer.status, answer.getheader("WWW-Authenticate", "")
+        except ssl.SSLCertVerificationError as error:
+            raise Unprotected(
+                f"port {target.port} shows a certificate that clients refuse: "
+                f"{error.verify_message}"
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise NotReady(f"port {target.port} does not answer: {error}") from None
+        finally:
+            connection.close()
+
+    def _check_certificate(self, connection: http.client.HTTPSConnection) -> None:
+        shown = connection.sock.getpeercert(binary_form=True)
+        if hashlib.sha256(shown or b"").hexdigest() != self.target.fingerprint:
+            raise Unprotected(
+                f"port {self.target.port} answers with another certificate than this job's"
+            )
 
 
-def _check_certificate(connection: http.client.HTTPSConnection, target: Target) -> None:
-    shown = connection.sock.getpeercert(binary_form=True)
-    if hashlib.sha256(shown or b"").hexdigest() != target.fingerprint:
-        raise Unprotected(f"port {target.port} answers with another certificate than this job's")
-
-
-def _get(
-    connection: http.client.HTTPSConnection, target: Target, authorization: str | None
-) -> tuple[int, str]:
-    """Return the status and the challenge of the answer to one GET."""
-    if connection.sock is None:  # the first request, or the server has closed after the last
-        connection.connect()
-        _check_certificate(connection, target)
-    headers = {"User-Agent": "jobctl"}
-    if authorization:
-        headers["Authorization"] = authorization
-    connection.request("GET", target.path, headers=headers)
-    answer = connection.getresponse()
-    challenge = answer.getheader("WWW-Authenticate", "")
-    if answer.status == http.HTTPStatus.UNAUTHORIZED:
-        answer.read()  # so that the connection can be used again
-    return answer.status, challenge
-
-
-def _refused(
-    connection: http.client.HTTPSConnection,
-    target: Target,
-    authorization: str | None,
-    how: str,
-) -> str:
-    status, challenge = _get(connection, target, authorization)
+def _refused(client: _Client, authorization: str | None, how: str) -> str:
+    """Return the challenge with which a request is turned away."""
+    target = client.target
+    status, challenge = client.get(authorization)
     if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
         raise NotReady(f"GET {target.path} answers {status}")
     if status != http.HTTPStatus.UNAUTHORIZED:

@@ -114,15 +114,33 @@ def test_a_module_that_is_not_there(tmp_path: Path) -> None:
         apps.load("demo", config.load(tmp_path / "config.yaml"))
 
 
-@pytest.mark.parametrize("name", ["module.txt", "directory", "no_extension"])
+@pytest.mark.parametrize("name", ["module.txt", "no_extension"])
 def test_a_module_that_is_no_python_file(tmp_path: Path, name: str) -> None:
     (tmp_path / "module.txt").write_text(DEFAULTS)
-    (tmp_path / "directory").mkdir()
     (tmp_path / "no_extension").write_text(DEFAULTS)
     (tmp_path / "config.yaml").write_text(f"apps: {{demo: {{app_module_path: {name}}}}}")
 
     with pytest.raises(JobctlError, match=f"{tmp_path}/{name}: "):
         apps.load("demo", config.load(tmp_path / "config.yaml"))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "app_module_path: app_modules/mine.py",
+        "{app_module_path: app_modules, app_module: mine}",
+        "app_module: mine",
+    ],
+)
+def test_a_module_is_named_by_file_by_directory_or_by_name(tmp_path: Path, keys: str) -> None:
+    (tmp_path / "app_modules").mkdir()
+    (tmp_path / "app_modules" / "mine.py").write_text(DEFAULTS)
+    section = keys if keys.startswith("{") else f"{{{keys}}}"
+    (tmp_path / "config.yaml").write_text(f"apps: {{demo: {section}}}")
+
+    found = apps.load("demo", config.load(tmp_path / "config.yaml"))
+
+    assert found.source == f"{tmp_path}/app_modules/mine.py"
 
 
 @pytest.mark.parametrize("name", apps.FUNCTIONS)

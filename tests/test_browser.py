@@ -1,4 +1,4 @@
-"""A person at a browser: trusts the authority, logs in at the gateway, looks at data that changes."""
+"""A person at a browser: trusts the authority, logs in, looks at data that changes."""
 
 from __future__ import annotations
 

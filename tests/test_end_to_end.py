@@ -59,7 +59,8 @@ def bound(port: int) -> bool:
 @pytest.fixture
 def conduit(site: Site) -> dict[str, Any]:
     """A verified conduit job with a generated password."""
-    return site.run_json("run", "conduit", "--generate-password", "--json")
+    job: dict[str, Any] = site.run_json("run", "conduit", "--generate-password", "--json")
+    return job
 
 
 def test_run_is_reachable_and_protected(site: Site, conduit: dict[str, Any]) -> None:
