@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import shutil
+import signal
 import string
 import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -39,6 +42,22 @@ def eventually(look: Callable[[], T], *, timeout: float = 10) -> T:
     while not (seen := look()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return seen
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Let writing fail beyond so many bytes of a file, as it does on a disk that is full.
+
+    As narrow a block as can be: whatever pytest writes meanwhile is limited too.
+    """
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

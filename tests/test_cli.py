@@ -238,7 +238,7 @@ def test_address_that_can_not_be_bound(site: Site, address: str) -> None:
     ("mount", "code", "says"),
     [
         ("relative:/data", 1, "both absolute"),
-        ("/nowhere-at-all:/data", 1, "no such file or directory"),
+        ("/nowhere-at-all:/data", 1, "No such file or directory"),
         ("/etc", 1, "expected SRC:DST"),
         ("{state}:/data", 1, "where jobctl keeps keys"),
         ("/var/run:/data", 1, "engine's socket"),

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,6 +18,7 @@ from jobctl.errors import JobctlError
 from jobctl.job import Job, from_dict
 from jobctl.locks import Locks
 from jobctl.registry import Registry
+from tests.conftest import file_size_limit
 
 # A process that adds jobs one by one, and one that is killed in the middle of a change.
 ADD = """
@@ -251,43 +250,29 @@ def test_records_that_can_not_be_read_are_an_error_not_an_empty_list(registry: R
 # Full disks
 
 
-@pytest.fixture
-def full_disk(registry: Registry) -> Iterator[bytes]:
-    """Have one job on record, and let writing fail from then on; return the record."""
+def test_a_full_disk_leaves_the_records_and_is_told_in_words(registry: Registry) -> None:
     registry.put(job(8000))
     record = registry.path.read_bytes()
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50, before[1]))
-    yield record
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
 
-
-def test_a_full_disk_leaves_the_records_and_is_told_in_words(
-    registry: Registry, full_disk: bytes
-) -> None:
-    with pytest.raises(JobctlError, match=r"can't write .*connections\.txt"):
+    with pytest.raises(JobctlError, match=r"can't write .*connections\.txt"), file_size_limit(50):
         registry.put(job(8001))
 
-    assert registry.path.read_bytes() == full_disk
+    assert registry.path.read_bytes() == record
     assert {path.name for path in registry.path.parent.iterdir()} == {
         "connections.txt",
         "connections.lock",
     }
 
 
-def test_a_full_disk_loses_no_damaged_line(registry: Registry, full_disk: bytes) -> None:
-    damaged = b"x" * 100 + b"\n"
-    registry.path.unlink()
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-    registry.path.write_bytes(full_disk + damaged)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+def test_a_full_disk_loses_no_damaged_line(registry: Registry) -> None:
+    registry.put(job(8000))
+    damaged = registry.path.read_bytes() + b"x" * 100 + b"\n"
+    registry.path.write_bytes(damaged)
 
-    with pytest.raises(JobctlError, match="can't write"):
+    with pytest.raises(JobctlError, match="can't write"), file_size_limit(50):
         registry.put(job(8001))
 
-    assert registry.path.read_bytes() == full_disk + damaged
+    assert registry.path.read_bytes() == damaged
 
 
 # Other processes
