@@ -59,7 +59,7 @@ class Ledger:
             self._settle(job_id)
         return self.registry.read() if unsettled else {**seen, **changes}
 
-    def containers(self, job_id: str | None = None) -> dict[str, list[Container]]:
+    def containers(self, job_id: str | None = None) -> defaultdict[str, list[Container]]:
         """Return the containers of the user's jobs, or of one job, by job id."""
         wanted = [f"{labels.JOB_ID}={job_id}" if job_id else labels.JOB_ID]
         return _by_job(self.engine.containers([*wanted, f"{labels.JOB_ROOT}={self.job_root}"]))
@@ -159,9 +159,9 @@ def status_of(job: Job, found: Sequence[Container]) -> str:
     return Status.EXITED
 
 
-def _by_job(containers: Iterable[Container]) -> dict[str, list[Container]]:
+def _by_job(containers: Iterable[Container]) -> defaultdict[str, list[Container]]:
     """Sort containers by job, leaving out those that only pretend to belong to one."""
-    found: dict[str, list[Container]] = defaultdict(list)
+    found: defaultdict[str, list[Container]] = defaultdict(list)
     for container in containers:
         job_id = container.labels.get(labels.JOB_ID, "")
         if is_job_id(job_id) and container.name in (owner_name(job_id), app_name(job_id)):

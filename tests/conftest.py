@@ -11,7 +11,7 @@ import string
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,11 @@ def eventually(look: Callable[[], T], *, timeout: float = 10) -> T:
     while not (seen := look()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return seen
+
+
+def run_inside(container: str, command: Sequence[str]) -> int:
+    """Run a command in a running container of the real engine and return its exit code."""
+    return subprocess.run(["docker", "exec", container, *command], check=False).returncode
 
 
 @contextmanager

@@ -161,12 +161,6 @@ class FakeEngine:
             lines = b"".join(self._found(container).log).splitlines(keepends=True)
         return iter(lines if tail is None else lines[len(lines) - min(tail, len(lines)) :])
 
-    def run_inside(self, container: str, command: Sequence[str]) -> int:
-        with self._asked():
-            if self._found(container).state != "running":
-                raise JobctlError("the engine refused: the container does not run")
-            return self._program(command).exit_code or 0
-
     def ensure_network(self, name: str) -> str:
         with self._asked():
             return self._networks.setdefault(name, self._new_id())

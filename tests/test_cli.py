@@ -285,6 +285,14 @@ def test_jobs_that_are_not_there(site: Site, command: str) -> None:
     refused(site, command, "me", says='"me" is not a job')
 
 
+def test_one_job_that_fails_does_not_spare_the_others(site: Site) -> None:
+    job = site.run_json("broker", "-r", "-a", "conduit", "-p", "0" * 32)
+    done = site.run("rm", "job_1024", job["job_id"], check=False)
+    assert (done.returncode, done.stdout.split()) == (1, [job["job_id"]])
+    assert "there is no job_1024" in done.stderr
+    site.assert_nothing_left()
+
+
 def test_job_of_another_user(site: Site, engine: DockerEngine) -> None:
     job = site.run_json("broker", "-r", "-a", "conduit", "-p", "0" * 32)
     own, site.env["XDG_STATE_HOME"] = site.env["XDG_STATE_HOME"], str(site.root / "elsewhere")

@@ -23,7 +23,7 @@ from jobctl.engines.base import Publish as PublishedPort
 from jobctl.engines.docker import DockerEngine
 from jobctl.engines.endpoints import connect
 from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
-from tests.conftest import Traces, eventually
+from tests.conftest import Traces, eventually, run_inside
 from tests.fake_engine import KILLED, TERMINATED, FakeEngine, Program
 
 FOREVER = ("sleep", "1000")
@@ -119,7 +119,7 @@ class RealHost:
 
     def fail_once(self, container: str) -> None:
         # The init is spared by kill(2), which leaves out process 1, and reports the app's end.
-        self.engine.run_inside(container, ["kill", "-KILL", "-1"])
+        run_inside(container, ["kill", "-KILL", "-1"])
 
     def pause(self, container: str) -> None:
         self.traces.api.pause(container)
@@ -680,18 +680,6 @@ def test_following_a_log_ends_with_the_container(host: Host) -> None:
 def test_a_container_that_is_gone_has_no_log(host: Host) -> None:
     with pytest.raises(JobctlError):
         log_of(host, NO_ID)
-
-
-@pytest.mark.parametrize(("command", "code"), [(["true"], 0), (["sh", "-c", "exit 4"], 4)])
-def test_a_command_inside_returns_its_exit_code(
-    host: Host, command: Sequence[str], code: int
-) -> None:
-    assert host.engine.run_inside(started(host), command) == code
-
-
-def test_no_command_runs_inside_what_does_not_run(host: Host) -> None:
-    with pytest.raises(JobctlError):
-        host.engine.run_inside(created(host), ["true"])
 
 
 # Only the real engine: what the kernel and the wire do

@@ -33,7 +33,7 @@ from jobctl.engines.docker import DockerEngine
 from jobctl.errors import JobctlError
 from jobctl.gateway import PORT, Auth, Gateway, healthcheck_command, render_config
 from jobctl.images import ensure_image, known_sources
-from tests.conftest import Traces
+from tests.conftest import Traces, run_inside
 
 IMAGES = Path(__file__).parents[1] / "images"
 USER, PASSWORD, REALM = "ada", "correct horse", "notebook"
@@ -188,7 +188,7 @@ class Running:
         return b"".join(self.engine.logs(self.containers[0])).decode()
 
     def inside(self, script: str) -> int:
-        return self.engine.run_inside(self.containers[0], ["/bin/busybox", "sh", "-c", script])
+        return run_inside(self.containers[0], ["/bin/busybox", "sh", "-c", script])
 
 
 @pytest.fixture(scope="session")
@@ -317,7 +317,7 @@ def launch(
 
 def await_healthy(running: Running) -> None:
     deadline = time.monotonic() + 15
-    while running.engine.run_inside(running.containers[0], healthcheck_command(APP_PORT)) != 0:
+    while run_inside(running.containers[0], healthcheck_command(APP_PORT)) != 0:
         assert time.monotonic() < deadline, running.log()
         time.sleep(0.05)
 
@@ -584,7 +584,7 @@ class TestTheContainer:
         basic.engine.stop(app, grace=0)
         # Often enough for each worker to have noticed.
         assert {basic.get().status_code for _ in range(20)} == {503}
-        assert basic.engine.run_inside(basic.containers[0], healthcheck_command(APP_PORT)) != 0
+        assert run_inside(basic.containers[0], healthcheck_command(APP_PORT)) != 0
         basic.engine.start(app)
         await_healthy(basic)
         deadline = time.monotonic() + 2

@@ -14,13 +14,13 @@ TERMINATED = 143
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage."""
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 after Ctrl-C."""
     signal.signal(signal.SIGTERM, _terminate)
-    from jobctl.cli.commands import app
-
     debug = "--debug" in sys.argv[1:]
     try:
-        app(prog_name="jobctl", standalone_mode=True)
+        from jobctl.cli.commands import app
+
+        app(prog_name="jobctl")
     except JobctlError as error:
         if debug:
             raise

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobctl.cli import launching, machine, render
 from jobctl.cli.context import Options, broker, job_ids
+from jobctl.errors import JobctlError
+
+if TYPE_CHECKING:
+    from jobctl.job import Job
 
 app = typer.Typer(
     help="Launch web applications on this host: own port, verified TLS, a password, "
@@ -40,6 +45,18 @@ def _version(wanted: bool) -> None:
 
         print(f"jobctl {__version__}")
         raise typer.Exit
+
+
+def _each(refs: Iterable[str], act: Callable[[str], Job]) -> None:
+    """Do something to each job and print its id; one that fails does not spare the others."""
+    failed: list[JobctlError] = []
+    for ref in refs:
+        try:
+            print(act(ref).job_id, flush=True)
+        except JobctlError as error:
+            failed.append(error)
+    if failed:
+        raise type(failed[0])("\njobctl: ".join(map(str, failed)))
 
 
 @app.callback()
@@ -126,9 +143,7 @@ def stop(context: typer.Context, jobs: JobRefs) -> None:
 
     Example: jobctl stop job_8000 job_8001
     """
-    desk = broker(context)
-    for job in jobs:
-        print(desk.stop(job).job_id)
+    _each(jobs, broker(context).stop)
 
 
 @app.command()
@@ -137,9 +152,7 @@ def start(context: typer.Context, jobs: JobRefs) -> None:
 
     Example: jobctl start job_8000
     """
-    desk = broker(context)
-    for job in jobs:
-        print(desk.start(job).job_id)
+    _each(jobs, broker(context).start)
 
 
 @app.command()
@@ -153,8 +166,7 @@ def rm(
     Example: jobctl rm --force job_8000
     """
     desk = broker(context)
-    for job in jobs:
-        print(desk.remove(job, force=force).job_id)
+    _each(jobs, lambda job: desk.remove(job, force=force))
 
 
 @app.command()

@@ -155,9 +155,6 @@ class Engine(Protocol):
     ) -> Iterator[bytes]:
         """Yield what a container wrote to stdout and stderr, in chunks."""
 
-    def run_inside(self, container: str, command: Sequence[str]) -> int:
-        """Run a command in a running container and return its exit code."""
-
     def ensure_network(self, name: str) -> str:
         """Return the id of the bridge ``name``, on which containers can't reach each other."""
 

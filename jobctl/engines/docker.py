@@ -173,12 +173,6 @@ class DockerEngine:
         return iter(chunks)
 
     @translated
-    def run_inside(self, container: str, command: Sequence[str]) -> int:
-        execution = self._api.exec_create(container, list(command))["Id"]
-        self._api.exec_start(execution)
-        return int(self._api.exec_inspect(execution)["ExitCode"])
-
-    @translated
     def ensure_network(self, name: str) -> str:
         if found := self._network_id(name):
             return found
