@@ -7,9 +7,11 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,17 +66,24 @@ class Site:
         values["general"].update(keys)
         self.config.write_text(yaml.safe_dump(values))
 
-    def start(self, *arguments: str, cwd: Path | None = None) -> subprocess.Popen[str]:
-        """Start a command and don't wait for it."""
-        return subprocess.Popen(
+    @contextmanager
+    def start(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Start a command and don't wait for it; it is killed if it is not through by the end."""
+        with subprocess.Popen(
             [self.command, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=self.env,
-            cwd=cwd or self.state.parent,
-        )
+            cwd=self.state.parent,
+            # A test run in the background has Ctrl-C ignored, which children would inherit.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def run(
         self, *arguments: str, stdin: str = "", cwd: Path | None = None, check: bool = True

@@ -342,8 +342,7 @@ def test_attach_follows_the_log_and_stops_the_job(site: Site) -> None:
     with site.start("run", "conduit", "--generate-password", "--attach") as process:
         assert process.stdout is not None
         assert "verified" in process.stdout.readline()
-        while "serving" not in process.stdout.readline():
-            pass
+        assert any("serving" in line for line in process.stdout)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
     jobs = site.run_json("ps", "--all", "--json")
