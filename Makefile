@@ -15,7 +15,7 @@ run: $(VENV)/installed engine  ## Launch Conduit on sample data and show how to 
 	$(BIN)/jobctl ps
 
 test: $(VENV)/developing engine check  ## Run all tests, on a real engine and in a real browser
-	scripts/ensure-browser.sh
+	scripts/ensure-test-clients.sh
 	$(BIN)/jobctl images build
 	$(BIN)/pytest -W error
 

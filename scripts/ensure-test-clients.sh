@@ -1,0 +1,17 @@
+#!/bin/sh
+# Make sure that there is what the tests act with as users do: Chromium, certutil to make it trust
+# an authority, curl.
+set -eu
+missing=
+for wanted in chromium:chromium certutil:libnss3-tools curl:curl; do
+    command -v "${wanted%:*}" >/dev/null || missing="$missing ${wanted#*:}"
+done
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -q
+    # shellcheck disable=SC2086  # a list of words
+    apt-get install -qy --no-install-recommends $missing
+else
+    echo "the tests need more packages: sudo apt-get install$missing" >&2
+    exit 1
+fi
