@@ -221,8 +221,9 @@ def test_app_that_answers_without_a_password(site: Site) -> None:
 def test_app_without_password_is_not_exposed(site: Site) -> None:
     site.configure("conduit", require_password=False)
     run_refused(site, "conduit", "--bind", "0.0.0.0", says="allow_open")
-    job = site.run_json("run", "conduit", "--json")
+    job = site.run_json("run", "conduit", "--generate-password", "--json")
     assert (job["status"], job["password_hash"]) == ("launched", None)
+    assert "password" not in job
 
 
 @pytest.mark.parametrize("address", ["here", "256.0.0.1", "192.0.2.1"])

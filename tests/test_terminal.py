@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import pexpect
 import pytest
@@ -58,3 +59,12 @@ def test_machine_output_is_json_and_nothing_else(site: Site) -> None:
     tags = {image["tag"]: image for image in site.run_json("images", "ls", "--json")}
     assert {"jobctl/base", "jobctl/gateway", "jobctl/conduit"} <= set(tags)
     assert all(image["present"] for image in tags.values())
+
+
+def test_the_authority_can_be_given_to_clients_and_its_key_stays(site: Site) -> None:
+    target = site.root / "jobctl-ca.crt"
+    site.run("ca", "export", str(target))
+    certificate = target.read_text()
+    assert certificate == site.run("ca", "export", "-").stdout
+    assert certificate == Path(site.authority()).read_text()
+    assert "PRIVATE" not in certificate

@@ -253,5 +253,8 @@ def export(
     certificate = broker(context).authority().read_bytes()
     if str(file) == "-":
         sys.stdout.buffer.write(certificate)
-    else:
+        return
+    try:
         file.write_bytes(certificate)
+    except OSError as error:
+        raise JobctlError(f"can't write {file}: {error.strerror}") from None

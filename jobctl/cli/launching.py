@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated
@@ -89,6 +90,8 @@ def run(
             timeout=timeout,
         )
     )
+    if job.password_hash is None:
+        generated = None  # the app has none
     print(_launched_json(job, generated) if json else _launched(job, generated, desk.directory))
     sys.stdout.flush()
     if attach:
@@ -138,15 +141,15 @@ def _launched(job: Job, password: str | None, directory: os.PathLike[str]) -> st
     from jobctl.passwords import user_of
 
     lines = [f"{job.job_id} is running {job.app}, verified", f"  URL       {job.url}"]
-    check = f"curl --cacert {os.fspath(directory)}/ca.crt"
+    check = ["curl", "--cacert", os.fspath(directory) + "/ca.crt"]
     if job.password_hash:
         user = user_of(job.password_hash)
         lines.append(f"  user      {user}")
         if password:
             lines.append(f"  password  {password}  (shown this once)")
         how = "--digest" if job.hash_algorithm == "apache_md5_digest" else "--basic"
-        check += f" {how} --user {user}"
-    return "\n".join([*lines, f"  try it    {check} {job.url}"])
+        check += [how, "--user", user]
+    return "\n".join([*lines, f"  try it    {shlex.join([*check, job.url])}"])
 
 
 def _attach(desk: Broker, job: Job) -> None:
