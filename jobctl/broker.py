@@ -290,7 +290,7 @@ class Broker:
         """Return the images that jobctl builds, and what the engine has of each."""
         from jobctl import images
 
-        return images.listing(self.engine, self._image_sources())
+        return images.listing(self.engine, self._image_sources)
 
     def build(self, apps: Sequence[str] = (), *, rebuild: bool = False) -> list[str]:
         """Build the images of apps (by default of all, and the gateway's) unless they are current.
@@ -299,16 +299,18 @@ class Broker:
             their tags.
         """
         sections = {app: self.config.section(app) for app in apps} or self.config.apps
-        tags = [GATEWAY_IMAGE, *(image_of(app, section) for app, section in sections.items())]
-        for tag in dict.fromkeys(tags):
+        images = [image_of(app, section) for app, section in sections.items()]
+        tags = list(dict.fromkeys([GATEWAY_IMAGE, *images]))
+        for tag in tags:
             self._ensure_image(tag, rebuild=rebuild)
-        return list(dict.fromkeys(tags))
+        return tags
 
     def _ensure_image(self, tag: str, *, rebuild: bool = False) -> None:
         from jobctl import images
 
-        images.ensure_image(self.engine, tag, self._image_sources(), self.report, rebuild=rebuild)
+        images.ensure_image(self.engine, tag, self._image_sources, self.report, rebuild=rebuild)
 
+    @cached_property
     def _image_sources(self) -> Mapping[str, Source]:
         from jobctl import images
 

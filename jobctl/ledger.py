@@ -38,7 +38,7 @@ class Ledger:
         A job that another process is at work on right now is left as recorded.
         """
         # Records first: a job that is recorded after this look has its containers in the list.
-        seen = self.registry.read()
+        seen, damaged = self.registry.parse()
         listed = self.containers()
         unsettled = [
             job_id
@@ -50,7 +50,7 @@ class Ledger:
             for job in seen.values()
             if job.intent is None
         }
-        if any(changes[job_id] != seen[job_id] for job_id in changes) or self.registry.damaged():
+        if damaged or any(changes[job_id] != seen[job_id] for job_id in changes):
             with self.registry.edit() as jobs:
                 for job_id, job in changes.items():
                     if jobs.get(job_id) == seen[job_id]:
@@ -79,8 +79,7 @@ class Ledger:
         containers = in_order(self.containers(job.job_id)[job.job_id], reverse=True)
         for container in containers:
             self.engine.stop(container.id)
-        app = next((c for c in containers if c.labels.get(labels.ROLE) == "app"), None)
-        condition = self.engine.condition(app.id) if app else None
+        condition = self._app_condition(containers)
         stopped = job.with_(
             status=Status.STOPPED,
             intent=None,
@@ -107,16 +106,15 @@ class Ledger:
 
     def _adopt(self, job_id: str, found: Sequence[Container]) -> None:
         """Write the record of containers that have none, or remove them if they are a fragment."""
-        roles = {container.labels.get(labels.ROLE) for container in found}
         owner = next((c for c in found if c.name == owner_name(job_id)), None)
-        if owner is None or "app" not in roles:
+        if owner is None or _app(found) is None:
             self.erase(job_id)
             return
         try:
             job = labels.job_from(owner.labels, status=_first_status(owner))
         except JobctlError:
             return  # anybody may put such labels on a container of their own
-        app = self.engine.condition(in_order(found)[-1].id)
+        app = self._app_condition(found)
         password_file = self.directory / f"{job_id}_htpasswd"
         line = password_file.read_text().strip() if password_file.exists() else None
         job = job.with_(
@@ -130,16 +128,17 @@ class Ledger:
         status = status_of(job, found)
         if status == job.status:
             return job
-        condition = None
-        if status == Status.EXITED:
-            apps = [c for c in found if c.labels.get(labels.ROLE) == "app"]
-            condition = self.engine.condition(apps[0].id) if apps else None
+        condition = self._app_condition(found) if status == Status.EXITED else None
         return job.with_(
             status=status,
             pid=job.pid if status in (Status.LAUNCHED, Status.UNHEALTHY) else None,
             exit_code=condition.exit_code if condition else job.exit_code,
             restarts=condition.restarts if condition else job.restarts,
         )
+
+    def _app_condition(self, found: Iterable[Container]) -> Condition | None:
+        app = _app(found)
+        return self.engine.condition(app.id) if app else None
 
 
 def status_of(job: Job, found: Sequence[Container]) -> str:
@@ -151,12 +150,17 @@ def status_of(job: Job, found: Sequence[Container]) -> str:
         unhealthy = any(container.health == "unhealthy" for container in found)
         return Status.UNHEALTHY if unhealthy else Status.LAUNCHED
     if states & {"running", "paused", "restarting"}:
-        app = [c for c in found if c.labels.get(labels.ROLE) == "app"]
-        ended = any(container.state in ("exited", "dead") for container in app)
+        app = _app(found)
+        ended = app is not None and app.state in ("exited", "dead")
         return Status.EXITED if ended else Status.UNHEALTHY
     if job.status in (Status.STOPPED, Status.REGISTERED):
         return job.status
     return Status.EXITED
+
+
+def _app(containers: Iterable[Container]) -> Container | None:
+    """Return the one of a job's containers that runs the app."""
+    return next((c for c in containers if c.labels.get(labels.ROLE) == "app"), None)
 
 
 def _by_job(containers: Iterable[Container]) -> defaultdict[str, list[Container]]:

@@ -28,11 +28,7 @@ class Registry:
 
     def read(self) -> dict[str, Job]:
         """Return the jobs on record by id, oldest first."""
-        return self._parse()[0]
-
-    def damaged(self) -> int:
-        """Return how many lines are no job objects."""
-        return len(self._parse()[1])
+        return self.parse()[0]
 
     @contextmanager
     def edit(self, *, durable: bool = True) -> Iterator[dict[str, Job]]:
@@ -42,7 +38,7 @@ class Registry:
         crash of this process but perhaps not of the host.
         """
         with self.locks.held(RECORDS):
-            jobs, damaged = self._parse()
+            jobs, damaged = self.parse()
             before = dict(jobs)
             yield jobs
             if damaged:
@@ -60,7 +56,8 @@ class Registry:
         with self.edit() as jobs:
             jobs.pop(job_id, None)
 
-    def _parse(self) -> tuple[dict[str, Job], list[bytes]]:
+    def parse(self) -> tuple[dict[str, Job], list[bytes]]:
+        """Return the jobs on record by id, and the lines that are no job objects."""
         try:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:

@@ -70,8 +70,8 @@ def before(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    del version
-    context.obj = Options(config=config, debug=debug)
+    del version, debug  # main() looks for --debug itself: errors may come before this
+    context.obj = Options(config=config)
 
 
 @app.command()

@@ -20,7 +20,6 @@ class Options:
     """The options that stand before the command."""
 
     config: str | None = None
-    debug: bool = False
 
 
 def broker(context: typer.Context) -> Broker:
