@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -14,8 +15,9 @@ from types import ModuleType
 from typing import Any
 
 from jobctl import helpers
-from jobctl.config import Config, Section
+from jobctl.config import Config, override
 from jobctl.errors import JobctlError
+from jobctl.schema import Section
 
 FUNCTIONS = ("get_password", "gen_cert", "gen_config", "get_launch_cmd")
 
@@ -63,19 +65,21 @@ class App:
             raise JobctlError(f'{self.source}: gen_config returned "{path}" but did not write it')
         return path
 
-    def get_launch_cmd(self, job: Mapping[str, Any]) -> list[str]:
-        """Return the words of the command line that starts the app."""
+    def get_launch_cmd(self, job: Mapping[str, Any]) -> list[str] | None:
+        """Return the words of the command line that starts the app; ``None``: the image's own."""
         command = self._call("get_launch_cmd", str, job)
+        if command is None:
+            return None
         try:
-            words = shlex.split(command or "")
+            words = shlex.split(command)
         except ValueError as error:
             raise JobctlError(
                 f'{self.source}: get_launch_cmd returned "{command}": {error}'
             ) from None
         if not words or not words[0]:
             raise JobctlError(
-                f"{self.source}: get_launch_cmd returned no command; return one, or set "
-                f"apps.{self.name}.server_path"
+                f"{self.source}: get_launch_cmd returned no command; return one, or None for "
+                "what the image itself runs"
             )
         return words
 
@@ -97,19 +101,27 @@ class App:
         return result
 
 
-def load(name: str, config: Config) -> App:
-    """Return an app with its module imported.
+def load(name: str, config: Config, changes: Mapping[str, Any] | None = None) -> App:
+    """Return an app with its module imported; ``changes`` are keys of its section for this once.
 
     Raises:
         JobctlError: there is no such app, or its module can't be imported or lacks a function.
     """
-    section = config.section(name)
+    section = override(name, config.section(name), changes or {})
     if section.app_module_path is None and section.app_module is None:
         return App(name, section, helpers, "the default module")
-    path = config.path.parent / (section.app_module_path or "app_modules")
+    path = config.origins[name].path.parent / (section.app_module_path or "app_modules")
     if path.is_dir():
         path = path / f"{section.app_module or f'{name}_module'}.py"
     return App(name, section, _import(path), str(path))
+
+
+def ad_hoc(image: str, changes: Mapping[str, Any]) -> App:
+    """Return an app of which there is no section, but an image, which it is named after."""
+    name = image.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
+    name = re.sub(r"[^a-z0-9_-]+", "-", name).strip("-_")[:40] or "app"
+    section = override(name, Section(), {"image": image, **changes})
+    return App(name, section, helpers, "the default module")
 
 
 def _import(path: Path) -> ModuleType:

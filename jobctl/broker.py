@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobctl import ports
-from jobctl.config import Config, Section, shipped
+from jobctl.config import Config, catalogue
 from jobctl.containers import GATEWAY_IMAGE, image_of
 from jobctl.errors import ImageMissing, JobctlError
 from jobctl.job import Job, Status, from_dict, job_id_of, port_of, to_dict
@@ -25,12 +26,16 @@ from jobctl.ledger import Ledger, in_order, jobs_of_everybody, main_pid, publish
 from jobctl.locks import Locks
 from jobctl.passwords import digest_a1
 from jobctl.registry import Registry
+from jobctl.schema import Build, Section
 
 if TYPE_CHECKING:  # what these import takes a while, and most commands don't need it
     from jobctl.engines.base import Engine
     from jobctl.images import ListedImage, Source
     from jobctl.launch import Launch
     from jobctl.orders import Order
+
+
+KILLED = 128 + signal.SIGKILL
 
 
 def silent(_line: str) -> None:
@@ -61,6 +66,13 @@ class Broker:
             state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
             return Path(state, "jobctl", self.owner)
         return Path(base).expanduser().absolute() / self.owner
+
+    @cached_property
+    def catalogue(self) -> Config:
+        """The configuration with the apps of plugins, which are looked for at first use."""
+        from jobctl import plugins
+
+        return catalogue(self.config, plugins.origins())
 
     @cached_property
     def engine(self) -> Engine:
@@ -115,10 +127,14 @@ class Broker:
             if job.status == Status.UNHEALTHY:
                 job = self.ledger.halt(job)
             secret = Secret(digest_a1=digest_a1(job.hash_algorithm, job.password_hash or ""))
-            section = self.config.apps.get(job.app) or Section()
+            section = self.catalogue.apps.get(job.app) or Section()
             try:
                 started = startup.start(
-                    self.ledger, job.with_(intent="start"), section, secret, self.report
+                    self.ledger,
+                    job.with_(intent="start"),
+                    secret,
+                    timeout=section.launch_timeout,
+                    report=self.report,
                 )
             except BaseException:
                 self.ledger.halt(job)
@@ -130,14 +146,15 @@ class Broker:
     def _launch(self, order: Order) -> Launch:
         from jobctl import apps, launch, orders
 
-        app = apps.load(order.app, self.config)
-        section = order.section(app.section)
-        address = orders.bind_address(order, section, default=self.config.general.bind_address)
+        if order.image is not None:
+            app = apps.ad_hoc(order.image, order.changes)
+        else:
+            app = apps.load(order.app, self.catalogue, order.changes)
+        address = orders.bind_address(order, app.section, default=self.config.general.bind_address)
         line, secret = orders.password(order, app, owner=self.owner)
         return launch.Launch(
             ledger=self.ledger,
             app=app,
-            section=section,
             order=order,
             owner=self.owner,
             bind_address=address,
@@ -248,7 +265,15 @@ class Broker:
     def stop(self, ref: str) -> Job:
         """Stop a job; it keeps its port, files and record."""
         with self._working_on(ref, "stop") as job:
-            return job if job.status in (Status.STOPPED, Status.LOST) else self.ledger.halt(job)
+            if job.status in (Status.STOPPED, Status.LOST):
+                return job
+            stopped = self.ledger.halt(job)
+        if stopped.exit_code == KILLED and not job.ended:
+            self.report(
+                f"{job.job_id}: {job.app} ignored SIGTERM and was killed when its time to stop "
+                f"was over; see: jobctl logs {job.job_id}, and stop_grace in its section"
+            )
+        return stopped
 
     def remove(self, ref: str, *, force: bool = False) -> Job:
         """Remove a job's containers, files and record.
@@ -298,7 +323,8 @@ class Broker:
         Returns:
             their tags.
         """
-        sections = {app: self.config.section(app) for app in apps} or self.config.apps
+        catalogue = self.catalogue
+        sections = {app: catalogue.section(app) for app in apps} or catalogue.apps
         images = [image_of(app, section) for app, section in sections.items()]
         tags = list(dict.fromkeys([GATEWAY_IMAGE, *images]))
         for tag in tags:
@@ -314,8 +340,34 @@ class Broker:
     def _image_sources(self) -> Mapping[str, Source]:
         from jobctl import images
 
-        own = self.config.path.parent / "images"
-        return images.known_sources(path for path in (own, shipped() / "images") if path.is_dir())
+        found = images.known_sources(
+            path / "images" for path in self.catalogue.directories() if (path / "images").is_dir()
+        )
+        for app, section in self.catalogue.apps.items():
+            if section.build:
+                source = self._generated(app, section.build)
+                if source.tag in found:
+                    raise JobctlError(
+                        f"apps.{app}.build and {found[source.tag].recipe} both make "
+                        f"{source.tag}; remove one of them"
+                    )
+                found[source.tag] = source
+        return found
+
+    def _generated(self, app: str, build: Build) -> Source:
+        from jobctl import images
+
+        requirements = None
+        if build.requirements is not None:
+            path = self.catalogue.origins[app].path.parent / build.requirements
+            try:
+                requirements = path.read_bytes()
+            except OSError as error:
+                raise JobctlError(
+                    f"apps.{app}.build.requirements: can't read {path}: {error.strerror}"
+                ) from None
+        tag = image_of(app, Section())
+        return images.generated(tag, python=build.python, apt=build.apt, requirements=requirements)
 
     def authority(self) -> Path:
         """Return the path of the caller's authority certificate, which is made at first use."""

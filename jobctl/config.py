@@ -1,78 +1,55 @@
-"""``config.yaml`` as frozen values: finds the file, checks every value, names the key in errors."""
+"""``config.yaml`` as frozen values: finds the files, checks every value, names the key in errors.
+
+What the keys are is in ``jobctl.schema``.
+"""
 
 from __future__ import annotations
 
+import ast
 import ipaddress
 import os
 import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
 
-from jobctl.errors import JobctlError
+from jobctl.errors import JobctlError, UsageError
+from jobctl.schema import APP_NAME, EXPECTED, SIZE, Build, File, General, Section
 
-_APP_NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
-_SIZE = r"([1-9][0-9]*)([kKmMgG]?)"
+__all__ = ["Build", "Config", "General", "Origin", "Section"]
 
-Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-# Ports below 1024 are for root; the engine could bind them for anybody, which is no reason to.
-HostPort = Annotated[int, msgspec.Meta(ge=1024, le=65535)]
-Size = Annotated[str, msgspec.Meta(pattern=f"^{_SIZE}$")]
-Realm = Annotated[str, msgspec.Meta(pattern=r'^[^\x00-\x1f\x7f-\U0010ffff"\\:]+$')]
-AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/")]
+SHIPPED = "shipped"
+"""In ``include``, the configuration that comes with jobctl."""
+
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+_KEYS = set(Section.__struct_fields__) - {"options"}
 
 
-class General(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The section ``general``: where jobs are recorded and which ports they may have."""
+@dataclass(frozen=True)
+class Origin:
+    """Where an app comes from: a configuration file, and the installed package that brings it."""
 
-    user_dir_base: str | None = None
-    port_range: tuple[HostPort, HostPort] = (8000, 10000)
-    bind_address: str = "127.0.0.1"
-    engine: Literal["docker"] = "docker"
-    application_options: list[str] | None = None
+    path: Path
+    package: str | None = None
 
-
-class Section(msgspec.Struct, frozen=True, kw_only=True):
-    """One app. The first six keys are the documented ones; ``options`` holds any further key.
-
-    ``memory`` is a number of bytes with ``k``, ``m`` or ``g`` behind it, ``cpus`` counts cores,
-    ``stop_grace`` and ``launch_timeout`` are seconds.
-    """
-
-    require_password: bool = True
-    hash_algorithm: Literal["apache_md5_digest", "bcrypt"] = "apache_md5_digest"
-    server_path: str = ""
-    app_module_path: str | None = None
-    app_module: str | None = None
-    protocol: Literal["https"] = "https"
-
-    image: str | None = None
-    secured_by: Literal["gateway", "app"] = "gateway"
-    app_port: Port = 9000
-    realm: Realm | None = None
-    ready_path: AbsolutePath = "/"
-    launch_timeout: Annotated[float, msgspec.Meta(gt=0)] = 60
-    allow_open: bool = False
-    mount_cwd: Literal["ro", "rw"] | None = None
-    memory: Size = "1g"
-    cpus: Annotated[float, msgspec.Meta(gt=0, le=4096)] = 2
-    pids: Annotated[int, msgspec.Meta(ge=1)] = 512
-    stop_grace: Annotated[int, msgspec.Meta(ge=0)] = 10
-    healthcheck: list[str] | None = None
-    read_only: bool = True
-    cap_add: list[str] = []
-    options: dict[str, Any] = {}
+    def __str__(self) -> str:
+        return f"the package {self.package} ({self.path})" if self.package else str(self.path)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole configuration and the file that it came from."""
+    """The configuration in force: a file with what it includes, and the apps of plugins.
+
+    ``origins`` says where each of ``apps`` comes from: its relative paths count from there.
+    """
 
     path: Path
     general: General
     apps: dict[str, Section]
+    origins: dict[str, Origin]
 
     def section(self, app: str) -> Section:
         """Return the section of an app.
@@ -84,6 +61,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             known = ", ".join(sorted(self.apps)) or "none"
             raise JobctlError(f'no app "{app}" in {self.path}; the apps there are: {known}')
         return self.apps[app]
+
+    def directories(self) -> list[Path]:
+        """Return where ``images/`` may lie, first those that go before the others.
+
+        What comes with jobctl goes before plugins, which can't put a gateway in place of its own.
+        """
+        mine = [origin.path.parent for origin in self.origins.values() if not origin.package]
+        brought = [origin.path.parent for origin in self.origins.values() if origin.package]
+        return list(dict.fromkeys([self.path.parent, *mine, shipped(), *brought]))
 
 
 def shipped() -> Path:
@@ -108,25 +94,121 @@ def find(explicit: str | None = None) -> Path:
     return shipped() / "config.yaml"
 
 
+@dataclass
+class _Layer:
+    """What one file says, together with all that it includes."""
+
+    general: dict[str, Any] = field(default_factory=dict)
+    apps: dict[str, tuple[Section, Origin]] = field(default_factory=dict)
+
+    def add(self, other: _Layer) -> None:
+        """Add the apps of another layer, and lay its general settings over these."""
+        self.general |= other.general
+        for name, (section, origin) in other.apps.items():
+            _, before = self.apps.get(name, (section, origin))
+            if before != origin:
+                raise JobctlError(
+                    f'two sources have an app "{name}": {before} and {origin}; rename one of '
+                    "them, or leave one source out"
+                )
+            self.apps[name] = section, origin
+
+
 def load(path: Path) -> Config:
-    """Read and check a configuration file.
+    """Read and check a configuration file and what it includes.
+
+    Plugins come with ``catalogue``: most commands ask for no app.
 
     Raises:
         JobctlError: it can't be read or says something that it can't say; the message carries the
             file and the path of the key, as in
             ``config.yaml: apps.conduit.app_port: expected int, got str "ninety"``.
     """
+    layer = _read(Origin(path))
+    return _config(path, _general(layer.general, path), layer.apps)
+
+
+def catalogue(config: Config, plugins: Iterable[Origin] = ()) -> Config:
+    """Return a configuration with the apps of ``plugins`` too, and those only that it offers.
+
+    Raises:
+        JobctlError: a plugin's file is wrong, two sources have an app of one name, or one that
+            is to be offered does not exist.
+    """
+    layer = _Layer(apps={app: (config.apps[app], config.origins[app]) for app in config.apps})
+    for origin in plugins:
+        layer.add(_read(origin))
+    apps = _offered(layer.apps, config.general.application_options, config.path)
+    return _config(config.path, config.general, apps)
+
+
+def override(app: str, section: Section, changes: Mapping[str, Any]) -> Section:
+    """Return a section with some keys changed for one job, checked as in a file.
+
+    Raises:
+        UsageError: a value is wrong, or the values don't go together.
+    """
+    before = {**section.options, **{key: getattr(section, key) for key in _KEYS}}
+    try:
+        return _section(app, msgspec.to_builtins(before | dict(changes)), "command line")
+    except JobctlError as error:
+        raise UsageError(str(error)) from None
+
+
+def parse(text: str | bytes, where: object) -> Any:
+    """Return what a YAML text says.
+
+    Raises:
+        JobctlError: it is not YAML; ``where`` says where it stands.
+    """
     try:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        raw = yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506, both are safe loaders
+        return yaml.load(text, Loader=loader)  # noqa: S506, both are safe loaders
+    except yaml.YAMLError as error:
+        raise JobctlError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def _read(origin: Origin, above: tuple[Path, ...] = ()) -> _Layer:
+    path = origin.path
+    try:
+        raw = parse(path.read_bytes(), path)
     except OSError as error:
         raise JobctlError(f"{path}: can't read it: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise JobctlError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    parsed = _check(raw, dict[Literal["general", "apps"], Any], path, ())
-    general = _check(parsed.get("general") or {}, General, path, ("general",))
-    sections = _check(parsed.get("apps") or {}, dict[str, Any], path, ("apps",))
-    apps = {name: _section(name, values, path) for name, values in sections.items()}
+    said: File = _check(raw, File, path, ())
+    layer = _Layer()
+    for name in said.include or ():
+        included = _included(name, path)
+        if included in (*above, path):
+            raise JobctlError(f'{path}: include: "{name}" includes this file in turn')
+        layer.add(_read(Origin(included, origin.package), (*above, path)))
+    general = _general(said.general or {}, path)
+    sections = {name: _section(name, values, path) for name, values in (said.apps or {}).items()}
+    apps = {name: (section, origin) for name, section in sections.items()}
+    layer.add(_Layer(said.general or {}, apps))
+    if above or origin.package:
+        # What a file offers holds for its own apps, not for those of who includes it.
+        layer.apps = _offered(layer.apps, general.application_options, path)
+        layer.general.pop("application_options", None)
+    return layer
+
+
+def _config(path: Path, general: General, apps: dict[str, tuple[Section, Origin]]) -> Config:
+    return Config(
+        path=path,
+        general=general,
+        apps={name: section for name, (section, _) in apps.items()},
+        origins={name: origin for name, (_, origin) in apps.items()},
+    )
+
+
+def _included(name: str, path: Path) -> Path:
+    if name == SHIPPED:
+        return shipped() / "config.yaml"
+    return path.parent / Path(name).expanduser()
+
+
+def _general(values: Mapping[str, Any], path: Path) -> General:
+    general: General = _check(values, General, path, ("general",))
     try:
         if general.bind_address != "localhost":
             ipaddress.ip_address(general.bind_address)
@@ -138,38 +220,41 @@ def load(path: Path) -> Config:
     low, high = general.port_range
     if low > high:
         raise JobctlError(f"{path}: general.port_range: {low} is above {high}")
-    return Config(path=path, general=general, apps=_chosen(apps, general, path))
+    return general
 
 
-def _section(name: str, raw: Any, path: Path) -> Section:
-    if re.fullmatch(_APP_NAME, name) is None:
+def _section(name: str, raw: Any, path: object) -> Section:
+    if re.fullmatch(APP_NAME, name) is None:
         raise JobctlError(
             f'{path}: apps: "{name}" can\'t be the name of an app; expected up to 40 lower-case '
             "letters, digits, dashes and underscores"
         )
     values = _check(raw, dict[str, Any], path, ("apps", name))
-    known = set(Section.__struct_fields__) - {"options"}
-    given = {key: value for key, value in values.items() if key in known}
-    options = {key: value for key, value in values.items() if key not in known}
+    given = {key: value for key, value in values.items() if key in _KEYS}
+    options = {key: value for key, value in values.items() if key not in _KEYS}
     section: Section = _check(given | {"options": options}, Section, path, ("apps", name))
     return section
 
 
-def _chosen(apps: dict[str, Section], general: General, path: Path) -> dict[str, Section]:
-    if general.application_options is None:
+def _offered(
+    apps: dict[str, tuple[Section, Origin]], options: list[str] | None, path: Path
+) -> dict[str, tuple[Section, Origin]]:
+    if options is None:
         return apps
-    for name in general.application_options:
+    for name in options:
         if name not in apps:
             raise JobctlError(f"{path}: general.application_options: no section apps.{name}")
-    return {name: apps[name] for name in general.application_options}
+    return {name: apps[name] for name in options}
 
 
-def _check(raw: Any, kind: Any, path: Path, keys: tuple[str, ...]) -> Any:
+def _check(raw: Any, kind: Any, path: object, keys: tuple[str, ...]) -> Any:
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
         message, inner = _split(str(error))
-        where = ".".join([*keys, *inner]) or "the whole file"
+        if message.startswith("invalid enum value"):
+            message = f"expected {_choices(kind, inner)}"
+        where = ".".join([*keys, *(key for key in inner if key != "...")]) or "the whole file"
         got = _lookup(raw, inner)
         shown = (
             ""
@@ -182,9 +267,23 @@ def _check(raw: Any, kind: Any, path: Path, keys: tuple[str, ...]) -> Any:
 def _split(message: str) -> tuple[str, list[str]]:
     """Split msgspec's ``Expected `int`, got `str` - at `$.a[0]``` into words and a path."""
     words, _, where = message.partition(" - at `")
+    keys = [name or index for name, index in re.findall(r"\.([^.\[\]`]+)|\[(\d+|\.\.\.)\]", where)]
+    if pattern := re.fullmatch(r"Expected `str` matching regex (.+)", words):
+        return f"expected {EXPECTED[ast.literal_eval(pattern[1])]}", keys
+    if own := re.fullmatch(r"([a-z_]+): (.+)", words, re.DOTALL):
+        return own[2], [*keys, own[1]]
     words = words.split(", got ")[0].replace("`", "")
-    keys = re.findall(r"\.([^.\[\]`]+)|\[(\d+|\.\.\.)\]", where)
-    return words[:1].lower() + words[1:], [name or index for name, index in keys]
+    return words[:1].lower() + words[1:], keys
+
+
+def _choices(kind: Any, keys: list[str]) -> str:
+    """Return the values that a key can have, where it is one of those that have a few."""
+    hint = get_type_hints(kind)[keys[-1]]
+    parts = (hint, *get_args(hint))
+    values = [
+        f'"{value}"' for part in parts if get_origin(part) is Literal for value in get_args(part)
+    ]
+    return " or ".join([*values, *(["a number"] if int in parts else [])])
 
 
 def _lookup(raw: Any, keys: list[str]) -> Any:
@@ -202,7 +301,7 @@ def bytes_of(size: str) -> int:
     Raises:
         JobctlError: ``size`` is not one.
     """
-    match = re.fullmatch(_SIZE, size)
+    match = re.fullmatch(SIZE, size)
     if match is None:
         raise JobctlError(f'"{size}" is not a size; expected a number with k, m or g, as in 512m')
     return int(match[1]) * _UNITS[match[2].lower()]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobctl import gateway
-from jobctl.config import Section, bytes_of
+from jobctl.config import bytes_of
 from jobctl.engines.base import Bind, ContainerSpec, Healthcheck, Publish
 from jobctl.errors import JobctlError
 from jobctl.job import Job
 from jobctl.labels import labels_of
+from jobctl.schema import MOUNT, Section
 
 NETWORK = "jobctl"
 GATEWAY_IMAGE = "jobctl/gateway"
@@ -48,12 +49,16 @@ class Settings:
     """What a job's containers need to know beyond the job: from the caller, the host, the module.
 
     ``files`` and ``secrets`` are host paths that the app, or whatever holds the port, may read.
+    ``user`` is ``uid:gid``, that of the job's files; the section may give the app another.
     """
 
     section: Section
     user: str
     network: str
     command: Sequence[str]
+    entrypoint: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
+    healthcheck: Sequence[str] = ()
     files: Sequence[str] = ()
     secrets: Sequence[str] = ()
     binds: Sequence[Bind] = ()
@@ -90,21 +95,32 @@ def app_spec(job: Job, settings: Settings, *, joins: str | None) -> ContainerSpe
     it publishes the port itself and reads the key itself.
     """
     section = settings.section
-    uid = settings.user.partition(":")[0]
+    user = user_of(section, default=settings.user)
+    own = f"uid={user.partition(':')[0]}"
+    tmpfs = {"/tmp": _TMPFS}  # noqa: S108, inside the container
+    # Programs that users install there have to run; the memory limit is the limit.
+    tmpfs |= dict.fromkeys(section.writable, f"rw,exec,nosuid,nodev,mode=0755,{own}")
+    # A mask keeps the mode of what it hides, 0700, and single files show through it again.
+    tmpfs |= dict.fromkeys(settings.masks, f"{_MASK},{own}")
     files = [*settings.files, *(() if joins else settings.secrets)]
     return ContainerSpec(
         name=app_name(job.job_id) if joins else owner_name(job.job_id),
         image=job.image,
         command=settings.command,
-        user=settings.user,
+        entrypoint=settings.entrypoint,
+        user=user,
         labels=labels_of(job, "app"),
         memory=bytes_of(section.memory),
         cpus=section.cpus,
         pids=section.pids,
-        env={"HOME": "/tmp", "JOBCTL_JOB_ID": job.job_id, "JOBCTL_URL": job.url},  # noqa: S108
+        env={
+            "HOME": "/tmp",  # noqa: S108
+            **settings.env,
+            "JOBCTL_JOB_ID": job.job_id,
+            "JOBCTL_URL": job.url,
+        },
         binds=[*settings.binds, *_same_paths(files)],
-        # A mask keeps the mode of what it hides, 0700, and single files show through it again.
-        tmpfs={"/tmp": _TMPFS} | dict.fromkeys(settings.masks, f"{_MASK},uid={uid}"),  # noqa: S108
+        tmpfs=tmpfs,
         publish=None
         if joins
         else Publish(
@@ -113,9 +129,11 @@ def app_spec(job: Job, settings: Settings, *, joins: str | None) -> ContainerSpe
         network=None if joins else settings.network,
         joins=joins,
         working_dir=settings.working_dir,
+        shm_size=bytes_of(section.shm_size) if section.shm_size else None,
+        gpus=section.gpus,
         read_only=section.read_only,
         cap_add=section.cap_add,
-        healthcheck=Healthcheck(command=section.healthcheck) if section.healthcheck else None,
+        healthcheck=Healthcheck(command=settings.healthcheck) if settings.healthcheck else None,
         stop_grace=section.stop_grace,
     )
 
@@ -123,7 +141,19 @@ def app_spec(job: Job, settings: Settings, *, joins: str | None) -> ContainerSpe
 def relaxed(section: Section) -> list[str]:
     """Return in words where a section asks for less than the full hardening."""
     found = [f"capability {name}" for name in section.cap_add]
-    return found if section.read_only else [*found, "writable root file system"]
+    if not section.read_only:
+        found.append("writable root file system")
+    if section.user is not None and user_of(section, default="").startswith("0:"):
+        found.append("root inside the container")
+    return found
+
+
+def user_of(section: Section, *, default: str) -> str:
+    """Return the ``uid:gid`` that an app runs as; a uid alone is its own group."""
+    if section.user is None:
+        return default
+    uid, _, gid = str(section.user).partition(":")
+    return f"{int(uid)}:{int(gid or uid)}"
 
 
 def parse_mount(text: str) -> Bind:
@@ -132,10 +162,11 @@ def parse_mount(text: str) -> Bind:
     Raises:
         JobctlError: it is malformed, or a path is relative.
     """
-    parts = re.fullmatch(r"(/[^:]*):(/[^:]*)(?::(ro|rw))?", text)
+    parts = re.fullmatch(MOUNT, text)
     if parts is None:
-        raise JobctlError(f'--mount "{text}": expected SRC:DST or SRC:DST:rw, both absolute paths')
-    return Bind(source=parts[1], target=parts[2], read_only=parts[3] != "rw")
+        raise JobctlError(f'mount "{text}": expected SRC:DST or SRC:DST:rw, both absolute paths')
+    source = str(Path(parts[1]).expanduser())
+    return Bind(source=source, target=parts[2], read_only=parts[3] != "rw")
 
 
 def shield(binds: Sequence[Bind], *, state: Path, socket: str | None) -> list[str]:

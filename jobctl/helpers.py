@@ -1,7 +1,8 @@
 """What app modules import: a default for each of the four functions, and means to write files.
 
-``job`` is a dict with the keys of the job object, plus ``args`` (list of str), ``app_port`` (int)
-and ``options`` (the further keys of the app's section).
+``job`` is a dict with the keys of the job object, plus ``args`` (list of str), ``app_port`` (int:
+where the app has to listen), ``directory`` (str: where the user is), ``command`` (list of str: the
+section's, filled in, or ``None``) and ``options`` (the further keys of the app's section).
 """
 
 from __future__ import annotations
@@ -57,9 +58,14 @@ def gen_config(job: Mapping[str, Any]) -> str | None:
     return None
 
 
-def get_launch_cmd(job: Mapping[str, Any]) -> str:
-    """Return ``server_path`` followed by what the user gave after ``--``."""
-    return shlex.join([job["app_path"], *job["args"]])
+def get_launch_cmd(job: Mapping[str, Any]) -> str | None:
+    """Return the section's ``command``, or ``server_path`` and what the user gave after ``--``.
+
+    ``None``, if the section has neither, leaves it to the image what runs.
+    """
+    if job["command"]:
+        return shlex.join(job["command"])
+    return shlex.join([job["app_path"], *job["args"]]) if job["app_path"] else None
 
 
 def write_file(job: Mapping[str, Any], suffix: str, data: str | bytes) -> str:

@@ -60,6 +60,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     expires: int | None = None
     exit_code: int | None = None
     restarts: int = 0
+    ready_path: str = "/"
+    """What has to answer, and to need the password, for the job to count as running."""
+    login_path: str | None = None
+    """Where an app that checks the password itself has its login form."""
     relaxed: list[str] = []
     """Where this job's container is less locked down than the default, in words."""
     intent: str | None = None

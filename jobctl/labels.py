@@ -22,7 +22,7 @@ ROLE = "jobctl.role"
 _KEPT = (
     *("job_id", "app", "owner", "port", "protocol", "host", "job_root", "app_path", "config"),
     *("hash_algorithm", "url", "bind_address", "engine", "image", "tls_fingerprint", "expires"),
-    "relaxed",
+    *("ready_path", "login_path", "relaxed"),
 )
 
 

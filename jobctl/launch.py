@@ -12,13 +12,14 @@ from pathlib import Path
 
 from jobctl import certs, containers, gateway, helpers, hosts, jobfiles, probe, startup
 from jobctl.apps import App
-from jobctl.config import Section
 from jobctl.engines.base import Bind
-from jobctl.errors import ClaimLost
+from jobctl.errors import ClaimLost, JobctlError
 from jobctl.job import Job, Status, job_id_of, to_dict
 from jobctl.ledger import Ledger
 from jobctl.locks import Busy
 from jobctl.orders import Order
+from jobctl.placeholders import fill, fill_command
+from jobctl.schema import Section
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +28,16 @@ class Launch:
 
     ledger: Ledger
     app: App
-    section: Section
     order: Order
     owner: str
     bind_address: str
     password_line: str | None = field(repr=False)
     secret: probe.Secret = field(repr=False)
     report: Callable[[str], None]
+
+    @property
+    def section(self) -> Section:
+        return self.app.section
 
     def run(self, ports: Iterator[int]) -> Job:
         """Launch on the first port that nobody else holds, and verify.
@@ -63,7 +67,8 @@ class Launch:
             self.report(f"claiming port {port}")
             job = self._claim(job, self._settings(job))
             if launch:
-                job = startup.start(ledger, job, self.section, self.secret, self.report)
+                timeout = self.section.launch_timeout
+                job = startup.start(ledger, job, self.secret, timeout=timeout, report=self.report)
             job = job.with_(intent=None)
             ledger.registry.put(job)
             undo.pop_all()
@@ -90,6 +95,8 @@ class Launch:
             bind_address=self.bind_address,
             engine=self.ledger.engine.name,
             image=containers.image_of(self.app.name, self.section),
+            ready_path=self.section.ready_path,
+            login_path=self.section.login_path if self.password_line else None,
             relaxed=containers.relaxed(self.section),
             intent=intent,
         )
@@ -133,32 +140,79 @@ class Launch:
         )
 
     def _settings(self, job: Job) -> containers.Settings:
-        engine, where, how = self.ledger.engine, str(self.order.directory), self.section.mount_cwd
-        own = [Bind(source=where, target=where, read_only=how == "ro")] if how else []
-        binds = [*own, *self.order.mounts]
+        engine, section, values = self.ledger.engine, self.section, self._values(job)
         uid = containers.run_uid(os.getuid())
+        user = f"{uid}:{os.getgid() or uid}"
+        if (job.config or section.secured_by == "app") and section.user is not None:
+            self._check_reader(containers.user_of(section, default=user), uid)
+        command = self.app.get_launch_cmd(self._seen(job))
+        binds = self._binds(values)
         secrets = (".key", ".crt", *(["_htpasswd"] if self.password_line else []))
         return containers.Settings(
-            section=self.section,
-            user=f"{uid}:{os.getgid() or uid}",
+            section=section,
+            user=user,
             network=engine.ensure_network(containers.NETWORK),
-            command=self.app.get_launch_cmd(self._seen(job)),
+            command=self._args if command is None else command,
+            entrypoint=command is None,
+            env=self._env(values),
+            healthcheck=[fill(word, values) for word in section.healthcheck or ()],
             files=[job.config] if job.config else [],
             secrets=[str(self._file(job, suffix)) for suffix in secrets],
             binds=binds,
             masks=containers.shield(binds, state=self.ledger.directory, socket=engine.local_socket),
-            working_dir=where if how else None,
+            working_dir=str(self.order.directory) if section.mount_cwd else None,
         )
+
+    def _binds(self, values: Mapping[str, str]) -> list[Bind]:
+        where, how = str(self.order.directory), self.section.mount_cwd
+        own = [Bind(source=where, target=where, read_only=how == "ro")] if how else []
+        mounts = [containers.parse_mount(fill(text, values)) for text in self.section.mounts]
+        return [*own, *mounts, *self.order.mounts]
+
+    def _env(self, values: Mapping[str, str]) -> dict[str, str]:
+        own = {name: fill(str(value), values) for name, value in self.section.env.items()}
+        return {**own, **self.order.env}
+
+    def _check_reader(self, user: str, owner: int) -> None:
+        """Make sure that an app that has files to read is the user that they belong to."""
+        if user.partition(":")[0] != str(owner):
+            raise JobctlError(
+                f"apps.{self.app.name}.user: as {user}, the app can't read its configuration and "
+                f"key, which belong to uid {owner} alone; leave user out"
+            )
 
     def _file(self, job: Job, suffix: str) -> Path:
         return self.ledger.directory / (job.job_id + suffix)
 
     def _seen(self, job: Job) -> Mapping[str, object]:
         """Return a job as app modules see it."""
+        command = self.section.command
         return to_dict(job) | {
-            "args": list(self.order.args),
-            "app_port": self.section.app_port,
+            "args": self._args,
+            "app_port": self._listens_on(job),
+            "directory": str(self.order.directory),
+            "command": command and fill_command(command, self._values(job), self._args),
             "options": dict(self.section.options),
+        }
+
+    @property
+    def _args(self) -> list[str]:
+        return list(self.order.args or self.section.args)
+
+    def _listens_on(self, job: Job) -> int:
+        """Return the port on which the app has to listen, which is its own behind a gateway."""
+        return self.section.app_port if self.section.secured_by == "gateway" else int(job.port)
+
+    def _values(self, job: Job) -> Mapping[str, str]:
+        """Return what placeholders stand for."""
+        return {
+            "port": str(self._listens_on(job)),
+            "host_port": job.port,
+            "job_id": job.job_id,
+            "job_root": job.job_root,
+            "owner": job.owner,
+            "url": job.url,
+            "directory": str(self.order.directory),
         }
 
     def _claim(self, job: Job, settings: containers.Settings) -> Job:

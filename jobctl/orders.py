@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import msgspec
+from typing import Any
 
 from jobctl import passwords
 from jobctl.apps import App
-from jobctl.config import Section
 from jobctl.engines.base import Bind
 from jobctl.errors import JobctlError, UsageError
 from jobctl.probe import Secret
+from jobctl.schema import Section
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What a caller wants launched. ``directory`` is where they are, ``timeout`` is in seconds.
+    """What a caller wants launched: an ``app``, or an ``image`` that no section speaks of.
 
     One of ``password`` (plain), ``password_hash`` and ``ask`` (which returns a plain one) says
-    how clients get in. ``None`` elsewhere means: as the app's section says.
+    how clients get in. ``changes`` are keys of the app's section with the values for this job,
+    ``mounts`` and ``env`` come on top of the section's, ``directory`` is where the caller is.
     """
 
-    app: str
+    app: str = ""
+    image: str | None = None
     args: Sequence[str] = ()
     password: str | None = field(default=None, repr=False)
     password_hash: str | None = field(default=None, repr=False)
@@ -33,16 +34,9 @@ class Order:
     bind: str | None = None
     port: int | None = None
     mounts: Sequence[Bind] = ()
-    memory: str | None = None
-    cpus: float | None = None
-    timeout: float | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
     directory: Path = field(default_factory=Path.cwd)
-
-    def section(self, section: Section) -> Section:
-        """Return the app's section with what this order says otherwise."""
-        wanted = {"memory": self.memory, "cpus": self.cpus, "launch_timeout": self.timeout}
-        given = {key: value for key, value in wanted.items() if value is not None}
-        return msgspec.structs.replace(section, **given)
 
 
 def bind_address(order: Order, section: Section, *, default: str) -> str:
@@ -61,8 +55,8 @@ def bind_address(order: Order, section: Section, *, default: str) -> str:
         ) from None
     if not (address.is_loopback or section.require_password or section.allow_open):
         raise JobctlError(
-            f"{order.app} has require_password: false, so it is not exposed on {address}; "
-            f"to do so all the same, set apps.{order.app}.allow_open: true"
+            f"{order.app or order.image} has require_password: false, so it is not exposed on "
+            f"{address}; to do so all the same, set allow_open: true in its section"
         )
     return str(address)
 

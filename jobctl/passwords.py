@@ -11,6 +11,8 @@ BCRYPT_COST = 10
 _UNSENDABLE = re.compile("[\n\r\0\ud800-\udfff]")
 _USER = re.compile(r"[^:\x00-\x1f\x7f]+")
 _MD5 = re.compile(r"[0-9a-f]{32}")
+_JUPYTER = "argon2:"
+_ARGON2 = re.compile(r"\$argon2id?\$v=19\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
 _BCRYPT = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
 
 
@@ -23,7 +25,9 @@ def hash_password(algorithm: str, *, user: str, realm: str, password: str) -> st
     """Return the line of a password file that lets ``user`` in.
 
     ``apache_md5_digest`` gives ``user:realm:MD5`` as ``htdigest(1)`` does (RFC 7616, A1), and
-    ``bcrypt`` gives ``user:$2y$…`` as ``htpasswd(1)`` does.
+    ``bcrypt`` gives ``user:$2y$…`` as ``htpasswd(1)`` does. ``jupyter`` gives what
+    ``jupyter_server.auth.passwd`` does, ``argon2:$argon2id$…`` without a user, with the second
+    set of parameters that RFC 9106, 4, recommends.
 
     Raises:
         JobctlError: the password is empty or can't be hashed, or the algorithm is unknown.
@@ -45,6 +49,10 @@ def hash_password(algorithm: str, *, user: str, realm: str, password: str) -> st
 
         hashed = bcrypt.using(rounds=BCRYPT_COST, ident="2y").hash(password)
         return f"{user}:{hashed}"
+    if algorithm == "jupyter":
+        from argon2 import PasswordHasher
+
+        return _JUPYTER + PasswordHasher().hash(password)
     raise JobctlError(f'unknown hash_algorithm "{algorithm}"')
 
 
@@ -57,6 +65,8 @@ def check_line(algorithm: str, line: str, *, user: str, realm: str) -> str:
         JobctlError: it is no hash of that algorithm, or for another realm. The message does not
             repeat it.
     """
+    if algorithm == "jupyter":
+        return _check_jupyter(line.strip())
     *owner, hashed = line.strip().split(":")
     if owner and _USER.fullmatch(owner[0]) is None:
         raise JobctlError("the password hash has no user name, or one that can't be, before it")
@@ -80,9 +90,18 @@ def check_line(algorithm: str, line: str, *, user: str, realm: str) -> str:
     return f"{owner[0] if owner else user}:{hashed}"
 
 
-def user_of(line: str) -> str:
-    """Return the user name in a line of a password file."""
-    return line.partition(":")[0]
+def _check_jupyter(line: str) -> str:
+    if _ARGON2.fullmatch(line.removeprefix(_JUPYTER)) is None:
+        raise JobctlError(
+            "the password hash is none that Jupyter takes: expected argon2:$argon2id$…, which "
+            "`jupyter server password` prints"
+        )
+    return _JUPYTER + line.removeprefix(_JUPYTER)
+
+
+def user_of(line: str) -> str | None:
+    """Return the user name in a line of a password file, ``None`` if that has none."""
+    return None if line.startswith(_JUPYTER) else line.partition(":")[0]
 
 
 def digest_a1(algorithm: str | None, line: str) -> str | None:

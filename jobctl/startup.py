@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from jobctl import gateway, passwords, probe
-from jobctl.config import Section
 from jobctl.errors import JobctlError
 from jobctl.job import Job, Status
 from jobctl.ledger import Ledger, main_pid
@@ -16,13 +16,15 @@ LOG_LINES = 10
 def start(
     ledger: Ledger,
     job: Job,
-    section: Section,
     secret: probe.Secret,
+    *,
+    timeout: float,
     report: Callable[[str], None],
 ) -> Job:
     """Start a job's containers in order, verify the job, return it as launched.
 
-    The caller holds the job's lock, and records what is returned.
+    It has ``timeout`` seconds to become ready. The caller holds the job's lock, and records what
+    is returned.
 
     Raises:
         ClaimLost: the port is bound by somebody else.
@@ -36,7 +38,8 @@ def start(
         ledger.engine.start(container)
     report("verifying")
     try:
-        _verify(ledger, job, section, secret, lambda: _check_running(ledger, job, restarts))
+        check = partial(_check_running, ledger, job, restarts)
+        probe.wait(_target(ledger, job), secret, timeout=timeout, check=check)
     except JobctlError as error:
         raise type(error)(f"{error}{last_lines(ledger, job)}") from error
     condition = ledger.engine.condition(job.container_ids[-1])
@@ -50,24 +53,18 @@ def start(
     )
 
 
-def _verify(
-    ledger: Ledger,
-    job: Job,
-    section: Section,
-    secret: probe.Secret,
-    check: Callable[[], None],
-) -> None:
+def _target(ledger: Ledger, job: Job) -> probe.Target:
     trusted = [ledger.directory / "ca.crt", ledger.directory / f"{job.job_id}.crt"]
-    target = probe.Target(
+    return probe.Target(
         address=probe.connect_address(job.bind_address),
         port=int(job.port),
         trusted="".join(path.read_text() for path in trusted if path.exists()),
         fingerprint=job.tls_fingerprint or "",
         auth=auth_of(job),
-        user=passwords.user_of(job.password_hash or ""),
-        path=section.ready_path,
+        user=passwords.user_of(job.password_hash or "") or "",
+        path=job.ready_path,
+        login_path=job.login_path,
     )
-    probe.wait(target, secret, timeout=section.launch_timeout, check=check)
 
 
 def _restarts(ledger: Ledger, container: str) -> int:
@@ -97,6 +94,6 @@ def last_lines(ledger: Ledger, job: Job) -> str:
 
 
 def auth_of(job: Job) -> gateway.Auth | None:
-    """Return the HTTP authentication scheme that goes with a job's password file."""
+    """Return the HTTP authentication scheme that goes with a job's password file, if any does."""
     schemes: dict[str | None, gateway.Auth] = {"apache_md5_digest": "digest", "bcrypt": "basic"}
     return schemes.get(job.hash_algorithm) if job.password_hash else None

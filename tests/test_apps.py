@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobctl import apps, certs, config
-from jobctl.errors import JobctlError
+from jobctl.errors import JobctlError, UsageError
 
 DEFAULTS = "from jobctl.helpers import gen_cert, gen_config, get_launch_cmd, get_password\n"
 
@@ -39,7 +39,7 @@ def job_at(home: Path, **changes: Any) -> Mapping[str, Any]:
         **{"host": "test-pc", "owner": "test", "job_root": f"{home}/", "config": None},
         **{"app_path": "/opt/serve", "password_hash": None, "hash_algorithm": None, "pid": None},
         **{"status": "registered", "creation_timestamp": 1, "bind_address": "127.0.0.1"},
-        **{"args": [], "app_port": 9000, "options": {}},
+        **{"args": [], "app_port": 9000, "command": None, "options": {}},
     }
     return values | changes
 
@@ -344,14 +344,62 @@ def test_a_command_is_split_into_words_without_a_shell(
     assert app.get_launch_cmd(job_at(home)) == words
 
 
-@pytest.mark.parametrize("line", [None, "", "  ", "''", "'' --port 1"])
-def test_no_command_is_an_error_that_says_where_one_comes_from(
-    tmp_path: Path, home: Path, line: str | None
+@pytest.mark.parametrize("line", ["", "  ", "''", "'' --port 1"])
+def test_an_empty_command_is_an_error_that_says_what_to_return(
+    tmp_path: Path, home: Path, line: str
 ) -> None:
     app = app_of(tmp_path, DEFAULTS + f"def get_launch_cmd(job): return {line!r}")
 
-    with pytest.raises(JobctlError, match=r"no command.*apps\.demo\.server_path"):
+    with pytest.raises(JobctlError, match=r"demo_module\.py: .*no command.*or None for what the"):
         app.get_launch_cmd(job_at(home))
+
+
+def test_no_command_leaves_it_to_the_image(tmp_path: Path, home: Path) -> None:
+    app = app_of(tmp_path, DEFAULTS + "def get_launch_cmd(job): return None")
+
+    assert app.get_launch_cmd(job_at(home)) is None
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("nginx", "nginx"),
+        ("ghcr.io/Some-Org/My.App:1.2", "my-app"),
+        ("localhost:5000/app@sha256:0123", "app"),
+        ("x/" + "a" * 60, "a" * 40),
+        ("x/__", "app"),
+    ],
+)
+def test_an_app_that_is_but_an_image_is_named_after_it(image: str, name: str) -> None:
+    app = apps.ad_hoc(image, {"app_port": 3000})
+
+    assert app.name == name
+    assert (app.section.image, app.section.app_port) == (image, 3000)
+
+
+def test_keys_of_a_section_can_be_changed_for_once(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("apps: {demo: {memory: 1g, pids: 9, extra: 1}}")
+
+    app = apps.load("demo", config.load(tmp_path / "config.yaml"), {"memory": "2g", "more": 2})
+
+    assert (app.section.memory, app.section.pids) == ("2g", 9)
+    assert app.section.options == {"extra": 1, "more": 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"memory": "lots"}, 'command line: apps.demo.memory: expected .*, got str "lots"'),
+        ({"command": "run {nothing}"}, "command line: apps.demo.command: .*no placeholder"),
+    ],
+)
+def test_a_change_is_checked_as_in_a_file(
+    tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
+    (tmp_path / "config.yaml").write_text("apps: {demo: {}}")
+
+    with pytest.raises(UsageError, match=message):
+        apps.load("demo", config.load(tmp_path / "config.yaml"), changes)
 
 
 def test_a_quote_that_is_not_closed_is_shown(tmp_path: Path, home: Path) -> None:

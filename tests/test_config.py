@@ -28,7 +28,7 @@ def refused(directory: Path, text: str) -> str:
     """Return what is said about a configuration, behind the file's path."""
     path = written(directory, text)
     with pytest.raises(JobctlError) as caught:
-        config.load(path)
+        config.catalogue(config.load(path))
     head, separator, message = str(caught.value).partition(": ")
     assert (head, separator) == (str(path), ": ")
     return message
@@ -94,6 +94,7 @@ def test_application_options_chooses_among_the_apps(tmp_path: Path) -> None:
         tmp_path,
         {"general": {"application_options": ["two"]}, "apps": {"one": {}, "two": {}}},
     )
+    found = config.catalogue(found)
 
     assert list(found.apps) == ["two"]
     with pytest.raises(JobctlError, match='no app "one"'):
@@ -140,18 +141,49 @@ def test_the_design_s_example_of_a_message(tmp_path: Path) -> None:
         ("apps: {a: {launch_timeout: 0}}", "apps.a.launch_timeout: expected float > 0"),
         ("apps: {a: {cap_add: NET_ADMIN}}", "apps.a.cap_add: expected array"),
         ("apps: {a: {cap_add: [1]}}", "apps.a.cap_add.0: expected str, got int 1"),
-        ("apps: {a: {hash_algorithm: md5}}", "apps.a.hash_algorithm: invalid enum value 'md5'"),
-        ("apps: {a: {protocol: http}}", "apps.a.protocol: invalid enum value 'http'"),
-        ("apps: {a: {secured_by: nobody}}", "apps.a.secured_by: invalid enum value 'nobody'"),
+        (
+            "apps: {a: {hash_algorithm: md5}}",
+            'apps.a.hash_algorithm: expected "apache_md5_digest" or "bcrypt" or "jupyter", got',
+        ),
+        ("apps: {a: {protocol: http}}", 'apps.a.protocol: expected "https", got str "http"'),
+        ("apps: {a: {secured_by: nobody}}", 'apps.a.secured_by: expected "gateway" or "app", got'),
         ("apps: {a: {mount_cwd: yes}}", "apps.a.mount_cwd: "),
-        ("apps: {a: {memory: 1 GB}}", "apps.a.memory: expected str matching regex"),
+        ("apps: {a: {memory: 1 GB}}", "apps.a.memory: expected a number of bytes with k, m or g"),
         ("apps: {a: {memory: 512}}", "apps.a.memory: expected str, got int 512"),
-        ("apps: {a: {realm: 'a:b'}}", "apps.a.realm: expected str matching regex"),
-        ("apps: {a: {ready_path: index.html}}", "apps.a.ready_path: expected str matching regex"),
+        ("apps: {a: {realm: 'a:b'}}", "apps.a.realm: expected printable ASCII without quotes"),
+        (
+            "apps: {a: {ready_path: index.html}}",
+            "apps.a.ready_path: expected a path that starts",
+        ),
+        ("apps: {a: {gpus: some}}", 'apps.a.gpus: expected "all" or a number, got str "some"'),
+        ("apps: {a: {gpus: 0}}", "apps.a.gpus: expected int >= 1"),
+        ("apps: {a: {user: root}}", "apps.a.user: expected UID or UID:GID, in numbers"),
+        ("apps: {a: {env: {JOBCTL_URL: x}}}", "apps.a.env: expected names of letters, digits"),
+        ("apps: {a: {env: {A: true}}}", "apps.a.env: expected int | float | str"),
+        ("apps: {a: {mounts: ['data:/x']}}", "apps.a.mounts.0: expected SRC:DST or SRC:DST:rw"),
+        ("apps: {a: {mounts: ['/a:/x:z']}}", "apps.a.mounts.0: expected SRC:DST or SRC:DST:rw"),
+        ("apps: {a: {writable: [/]}}", "apps.a.writable.0: expected the absolute path of a"),
+        ("apps: {a: {writable: [/a/../b]}}", "apps.a.writable.0: expected the absolute path of a"),
+        ("apps: {a: {command: 5}}", "apps.a.command: expected str | array | null, got int 5"),
+        ("apps: {a: {command: 'a \"b'}}", "apps.a.command: no closing quotation, got str"),
+        ("apps: {a: {command: 'a {prot}'}}", 'apps.a.command: "{prot}" in "{prot}" is no'),
+        ("apps: {a: {command: 'a {'}}", 'apps.a.command: "{" in "{" is no placeholder'),
+        ("apps: {a: {command: 'a -x={args}'}}", "apps.a.command: {args} stands for any number"),
+        ("apps: {a: {healthcheck: ['{args}']}}", 'apps.a.healthcheck: "{args}" in'),
+        ("apps: {a: {env: {A: '{x}'}}}", 'apps.a.env: "{x}" in "{x}" is no placeholder'),
+        ("apps: {a: {build: {}}}", "apps.a.build.python: no package named"),
+        ("apps: {a: {build: {pip: [x]}}}", "apps.a.build: object contains unknown field pip"),
+        ("apps: {a: {build: {python: ['-r x']}}}", "apps.a.build.python.0: expected a pip req"),
+        ("apps: {a: {build: {apt: ['x; y']}}}", "apps.a.build.apt.0: expected the name of a Deb"),
+        ("apps: {a: {build: {apt: [tree]}, image: y}}", "apps.a.image: build makes the image"),
+        ("apps: {a: {hash_algorithm: jupyter}}", "apps.a.hash_algorithm: only an app that is"),
+        ("apps: {a: {login_path: /login}}", "apps.a.login_path: the app has to be secured_by"),
+        ("apps: {a: {app_port: 8443}}", "apps.a.app_port: the gateway listens there"),
+        ("include: shipped", "include: expected array"),
         ("general: {port_range: [8000]}", "general.port_range: expected array of length 2"),
         ("general: {port_range: [80, 90]}", "general.port_range.0: expected int >= 1024"),
         ("general: {port_range: [9000, 8000]}", "general.port_range: 9000 is above 8000"),
-        ("general: {engine: podman}", "general.engine: invalid enum value 'podman'"),
+        ("general: {engine: podman}", 'general.engine: expected "docker", got'),
         ("general: {port_rnage: [1, 2]}", "general: object contains unknown field port_rnage"),
         (
             "general: {application_options: [b]}\napps: {a: {}}",
@@ -335,3 +367,123 @@ def test_what_is_no_size_is_quoted(size: str) -> None:
         config.bytes_of(size)
 
     assert f'"{size}"' in str(caught.value)
+
+
+# Several files
+
+
+def test_what_is_included_adds_its_apps_and_settings_below_one_s_own(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    theirs = written(
+        tmp_path / "site",
+        "general: {port_range: [9000, 9100], bind_address: 127.0.0.2}\napps: {their: {}}",
+    )
+    found = loaded(
+        tmp_path,
+        {
+            "include": ["site/config.yaml"],
+            "general": {"bind_address": "127.0.0.3"},
+            "apps": {"mine": {}},
+        },
+    )
+
+    assert set(found.apps) == {"mine", "their"}
+    assert found.general.port_range == (9000, 9100)
+    assert found.general.bind_address == "127.0.0.3"
+    assert found.origins["their"] == config.Origin(theirs)
+    assert found.origins["mine"] == config.Origin(tmp_path / "config.yaml")
+
+
+def test_what_comes_with_jobctl_can_be_included(tmp_path: Path) -> None:
+    found = loaded(tmp_path, {"include": ["shipped"], "apps": {"mine": {}}})
+
+    assert {"mine", "conduit"} <= set(found.apps)
+    assert found.directories() == [tmp_path, PROJECT]
+
+
+def test_a_file_s_choice_of_apps_holds_for_itself(tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text(
+        "general: {application_options: [one]}\napps: {one: {}, two: {}}"
+    )
+    found = loaded(tmp_path, {"include": ["site.yaml"], "apps": {"two": {}}})
+
+    assert set(config.catalogue(found).apps) == {"one", "two"}
+    assert found.origins["two"].path == tmp_path / "config.yaml"
+
+
+def test_two_files_with_an_app_of_one_name_are_both_named(tmp_path: Path) -> None:
+    with pytest.raises(JobctlError) as caught:
+        loaded(tmp_path, {"include": ["shipped"], "apps": {"conduit": {}}})
+
+    assert str(caught.value).startswith('two sources have an app "conduit": ')
+    assert f"{PROJECT}/config.yaml" in str(caught.value)
+    assert f"{tmp_path}/config.yaml" in str(caught.value)
+
+
+def test_a_file_that_is_reached_twice_is_no_second_source(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("include: [shipped]")
+    (tmp_path / "b.yaml").write_text("include: [shipped]")
+
+    assert "conduit" in loaded(tmp_path, {"include": ["a.yaml", "b.yaml"]}).apps
+
+
+def test_files_that_include_each_other_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("include: [config.yaml]")
+
+    with pytest.raises(JobctlError, match=r'a\.yaml: include: "config\.yaml" includes this file'):
+        loaded(tmp_path, {"include": ["a.yaml"]})
+
+
+def test_an_error_names_the_file_that_it_is_in(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("apps: {x: {app_port: y}}")
+
+    with pytest.raises(JobctlError, match=r"/a\.yaml: apps\.x\.app_port: expected int"):
+        loaded(tmp_path, {"include": ["a.yaml"]})
+
+
+# Plugins
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> config.Origin:
+    """Return where a package brings an app ``brought``."""
+    (tmp_path / "package").mkdir()
+    return config.Origin(written(tmp_path / "package", "apps: {brought: {}}"), "some-package")
+
+
+def test_a_plugin_s_apps_are_offered_with_the_others(tmp_path: Path, plugin: config.Origin) -> None:
+    found = config.catalogue(loaded(tmp_path, {"apps": {"mine": {}}}), [plugin])
+
+    assert set(found.apps) == {"mine", "brought"}
+    assert str(found.origins["brought"]) == f"the package some-package ({plugin.path})"
+
+
+def test_images_of_a_plugin_come_after_those_of_jobctl(
+    tmp_path: Path, plugin: config.Origin
+) -> None:
+    found = config.catalogue(loaded(tmp_path, {"apps": {"mine": {}}}), [plugin])
+
+    assert found.directories() == [tmp_path, PROJECT, plugin.path.parent]
+
+
+def test_a_plugin_s_app_can_be_left_out(tmp_path: Path, plugin: config.Origin) -> None:
+    mine = loaded(tmp_path, {"general": {"application_options": ["mine"]}, "apps": {"mine": {}}})
+
+    assert set(config.catalogue(mine, [plugin]).apps) == {"mine"}
+
+
+def test_a_plugin_s_app_can_be_chosen(tmp_path: Path, plugin: config.Origin) -> None:
+    mine = loaded(tmp_path, {"general": {"application_options": ["brought"]}})
+
+    assert set(config.catalogue(mine, [plugin]).apps) == {"brought"}
+
+
+def test_a_plugin_and_a_file_with_an_app_of_one_name_are_both_named(
+    tmp_path: Path, plugin: config.Origin
+) -> None:
+    mine = loaded(tmp_path, {"apps": {"brought": {}}})
+
+    with pytest.raises(JobctlError) as caught:
+        config.catalogue(mine, [plugin])
+    assert str(tmp_path / "config.yaml") in str(caught.value)
+    assert "the package some-package" in str(caught.value)

@@ -152,11 +152,13 @@ def test_the_gateway_checks_its_health_and_the_app_s() -> None:
 
 def test_a_section_sets_the_app_s_limits_and_health_check() -> None:
     _, second = pair(
-        Section(memory="512m", cpus=0.5, pids=9, stop_grace=3, healthcheck=["check", "me"])
+        Section(memory="512m", cpus=0.5, pids=9, stop_grace=3, shm_size="1g", gpus=2),
+        healthcheck=["check", "me"],
     )
 
     assert second.memory == 512 * 1024**2
     assert (second.cpus, second.pids, second.stop_grace) == (0.5, 9, 3)
+    assert (second.shm_size, second.gpus) == (1024**3, 2)
     assert second.healthcheck is not None
     assert list(second.healthcheck.command) == ["check", "me"]
 
@@ -166,6 +168,35 @@ def test_what_a_section_gives_its_app_the_gateway_does_not_get() -> None:
 
     assert (first.read_only, list(first.cap_add)) == (True, [])
     assert (second.read_only, list(second.cap_add)) == (False, ["NET_ADMIN"])
+
+
+def test_writable_directories_belong_to_the_app_s_user_and_can_hold_programs() -> None:
+    first, second = pair(Section(writable=["/var/lib/app"], user="472:0"))
+
+    assert second.user == "472:0"
+    assert second.tmpfs["/var/lib/app"] == "rw,exec,nosuid,nodev,mode=0755,uid=472"
+    assert first.user != second.user
+    assert "/var/lib/app" not in first.tmpfs
+
+
+def test_the_environment_can_not_say_otherwise_than_jobctl() -> None:
+    _, second = pair(env={"HOME": "/home/me", "A": "b", "JOBCTL_URL": "https://else.where/"})
+
+    assert second.env["HOME"] == "/home/me"
+    assert second.env["A"] == "b"
+    assert second.env["JOBCTL_URL"] == "https://localhost:8000/"
+
+
+@pytest.mark.parametrize(
+    ("user", "runs_as"), [(None, "1:2"), (472, "472:472"), ("472:0", "472:0"), ("0", "0:0")]
+)
+def test_a_uid_alone_is_its_own_group(user: str | int | None, runs_as: str) -> None:
+    assert containers.user_of(Section(user=user), default="1:2") == runs_as
+
+
+@pytest.mark.parametrize("user", [0, "0:5"])
+def test_root_inside_the_container_is_an_opt_out_that_shows(user: str | int) -> None:
+    assert containers.relaxed(Section(user=user)) == ["root inside the container"]
 
 
 def test_mounts_masks_and_the_working_directory_are_the_app_s() -> None:

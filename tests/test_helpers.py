@@ -23,7 +23,7 @@ def job_at(home: Path, **changes: Any) -> Mapping[str, Any]:
     values: dict[str, Any] = {
         **{"job_id": "job_8000", "port": "8000", "host": "test-pc", "owner": "test"},
         **{"job_root": f"{home}/", "bind_address": "127.0.0.1", "app_path": "/opt/serve"},
-        **{"args": [], "app_port": 9000, "options": {}},
+        **{"args": [], "app_port": 9000, "command": None, "options": {}},
     }
     return values | changes
 
@@ -141,9 +141,19 @@ def test_by_default_there_is_no_configuration(home: Path) -> None:
 def test_the_default_command_is_the_server_with_the_user_s_arguments(
     home: Path, args: list[str]
 ) -> None:
-    line = helpers.get_launch_cmd(job_at(home, app_path="/opt/my app/serve", args=args))
+    job = job_at(home, app_path="/opt/my app/serve", args=args, command=None)
 
-    assert shlex.split(line) == ["/opt/my app/serve", *args]
+    assert shlex.split(helpers.get_launch_cmd(job) or "") == ["/opt/my app/serve", *args]
+
+
+def test_the_section_s_command_goes_before_the_server(home: Path) -> None:
+    job = job_at(home, app_path="/opt/serve", args=["x"], command=["run", "a b"])
+
+    assert helpers.get_launch_cmd(job) == "run 'a b'"
+
+
+def test_without_command_and_server_the_image_decides(home: Path) -> None:
+    assert helpers.get_launch_cmd(job_at(home, app_path="", args=["x"], command=None)) is None
 
 
 # Files

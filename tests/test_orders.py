@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from jobctl import apps, config, orders
-from jobctl.config import Section
 from jobctl.errors import JobctlError, UsageError
 from jobctl.orders import Order
 from jobctl.probe import Secret
+from jobctl.schema import Section
 
 MD5 = "4d7e319876e0192ec7e422c53d4ba80a"
 DEFAULTS = "from jobctl.helpers import gen_cert, gen_config, get_launch_cmd, get_password\n"
@@ -34,24 +34,6 @@ def answering(*answers: str) -> Callable[[], str]:
 
 def password(order: Order, app: apps.App) -> tuple[str | None, Secret]:
     return orders.password(order, app, owner="test")
-
-
-# Limits
-
-
-def test_an_order_changes_the_limits_of_the_section() -> None:
-    order = Order(app="demo", memory="2g", cpus=0.5, timeout=7)
-
-    section = order.section(Section(memory="1g", cpus=2, launch_timeout=60, pids=9))
-
-    assert (section.memory, section.cpus, section.launch_timeout) == ("2g", 0.5, 7)
-    assert section.pids == 9
-
-
-def test_an_order_that_says_nothing_leaves_the_section_as_it_is() -> None:
-    section = Section(memory="1g", cpus=2, launch_timeout=60)
-
-    assert Order(app="demo").section(section) == section
 
 
 def test_an_order_does_not_show_its_secrets() -> None:
@@ -104,7 +86,9 @@ def test_what_is_no_address_is_wrong_usage_and_quoted(bind: str) -> None:
 
 @pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.7", "::ffff:192.0.2.7"])
 def test_an_app_without_a_password_is_not_exposed(bind: str) -> None:
-    with pytest.raises(JobctlError, match=r"not exposed on .*apps\.demo\.allow_open: true"):
+    with pytest.raises(
+        JobctlError, match=r"demo has .* not exposed on .*allow_open: true"
+    ):
         orders.bind_address(
             Order(app="demo", bind=bind), Section(require_password=False), default="127.0.0.1"
         )

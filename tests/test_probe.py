@@ -20,6 +20,7 @@ import pytest
 from jobctl import certs, probe
 from jobctl.errors import JobctlError
 from jobctl.probe import Secret, Target, Unprotected
+from jobctl.probe.http_auth import digest_authorization
 
 USER, REALM, PASSWORD = "test", "demo", "pässwörd"
 NONCE = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"
@@ -524,7 +525,7 @@ def test_a_server_is_asked_often_but_not_without_a_pause(tmp_path: Path) -> None
 def test_a_digest_header_answers_its_challenge(extra: str) -> None:
     challenge = f'Digest realm="{REALM}", nonce="{NONCE}", qop="auth,auth-int"{extra}'
 
-    header = probe.digest_authorization(target(1, path="/a,b?c=d"), PLAIN, challenge)
+    header = digest_authorization(target(1, path="/a,b?c=d"), PLAIN, challenge)
 
     assert digest_is_right(header, path="/a,b?c=d")
     assert not digest_is_right(header, path="/a,b?c=d", password="another")

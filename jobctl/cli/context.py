@@ -47,6 +47,6 @@ def job_ids(context: typer.Context, incomplete: str) -> list[str]:
 def app_names(context: typer.Context, incomplete: str) -> list[str]:
     """Return the apps that complete what was typed."""
     try:
-        return [app for app in broker(context).config.apps if app.startswith(incomplete)]
+        return [app for app in broker(context).catalogue.apps if app.startswith(incomplete)]
     except JobctlError:
         return []

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from jobctl.broker import Broker
     from jobctl.job import Job
 
-AppName = Annotated[str, typer.Argument(metavar="APP", autocompletion=app_names)]
+AppName = Annotated[str | None, typer.Argument(metavar="APP", autocompletion=app_names)]
 Args = Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS...]", help="For the app.")]
+Changes = dict[str, Any]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,8 +31,17 @@ def add_to(app: typer.Typer) -> None:
 
 def run(
     context: typer.Context,
-    app: AppName,
+    app: AppName = None,
     args: Args = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of APP: an image that no section speaks of; ARGS are its command."
+        ),
+    ] = None,
+    app_port: Annotated[
+        int | None, typer.Option(help="Where it listens, on 127.0.0.1 or on all addresses.")
+    ] = None,
     bind: Annotated[
         str | None,
         typer.Option(
@@ -51,10 +61,23 @@ def run(
         list[str] | None,
         typer.Option(metavar="SRC:DST[:rw]", help="Show the app a directory or file."),
     ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option("--env", "-e", metavar="NAME=VALUE", help="An environment variable."),
+    ] = None,
     memory: Annotated[str | None, typer.Option(help="Memory limit, such as 512m.")] = None,
     cpus: Annotated[float | None, typer.Option(min=0.01, help="CPU limit, in cores.")] = None,
+    gpus: Annotated[str | None, typer.Option(help="GPUs: all, or how many.")] = None,
     timeout: Annotated[
         float | None, typer.Option(min=0.1, help="Seconds to wait until it is ready.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any other key of the app's section, for this job; VALUE is YAML.",
+        ),
     ] = None,
     attach: Annotated[
         bool, typer.Option("--attach", help="Follow the log; Ctrl-C stops the job.")
@@ -65,29 +88,38 @@ def run(
 
     Example: jobctl run conduit --generate-password -- results/mesh.json
     """
-    from jobctl.config import bytes_of
     from jobctl.containers import parse_mount
     from jobctl.orders import Order
     from jobctl.passwords import generate
 
     if password_stdin and generate_password:
         raise UsageError("use either --password-stdin or --generate-password, not both")
-    if memory:
-        bytes_of(memory)
+    words = [app, *(args or ())] if app else []
+    if image is None and app is None:
+        raise UsageError("name an app, or an image with --image; see: jobctl apps")
+    changes = _settings(settings or ())
+    given = {
+        "app_port": app_port,
+        "memory": memory,
+        "cpus": cpus,
+        "gpus": int(gpus) if gpus and gpus.isdecimal() else gpus,
+        "launch_timeout": timeout,
+    }
+    changes |= {key: value for key, value in given.items() if value is not None}
     generated = generate() if generate_password else None
     desk = broker(context)
     job = desk.run(
         Order(
-            app=app,
-            args=tuple(args or ()),
+            app="" if image else words[0],
+            image=image,
+            args=tuple(words if image else words[1:]),
             password=_read_password() if password_stdin else generated,
             ask=prompt(),
             bind=bind,
             port=port,
             mounts=[parse_mount(text) for text in mount or ()],
-            memory=memory,
-            cpus=cpus,
-            timeout=timeout,
+            env=_env(env or ()),
+            changes=changes,
         )
     )
     if job.password_hash is None:
@@ -108,6 +140,26 @@ def server(
     Example: jobctl server -a conduit
     """
     run(context, app, args)
+
+
+def _settings(texts: Iterable[str]) -> Changes:
+    """Return the keys and values of ``--set``."""
+    from jobctl.config import parse
+
+    pairs = [_pair("--set", text) for text in texts]
+    return {key: parse(value, f"--set {key}") for key, value in pairs}
+
+
+def _env(texts: Iterable[str]) -> dict[str, str]:
+    """Return the variables of ``--env``."""
+    return dict(_pair("--env", text) for text in texts)
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not (key and sign):
+        raise UsageError(f'{option} "{text}": expected a name, = and a value')
+    return key, value
 
 
 def prompt() -> Callable[[], str] | None:
@@ -142,14 +194,15 @@ def _launched(job: Job, password: str | None, directory: os.PathLike[str]) -> st
 
     lines = [f"{job.job_id} is running {job.app}, verified", f"  URL       {job.url}"]
     check = ["curl", "--cacert", os.fspath(directory) + "/ca.crt"]
-    if job.password_hash:
-        user = user_of(job.password_hash)
+    if job.password_hash and (user := user_of(job.password_hash)):
         lines.append(f"  user      {user}")
-        if password:
-            lines.append(f"  password  {password}  (shown this once)")
         how = "--digest" if job.hash_algorithm == "apache_md5_digest" else "--basic"
         check += [how, "--user", user]
-    return "\n".join([*lines, f"  try it    {shlex.join([*check, job.url])}"])
+    if password:
+        lines.append(f"  password  {password}  (shown this once)")
+    if job.login_path is None:
+        lines.append(f"  try it    {shlex.join([*check, job.url])}")
+    return "\n".join(lines)
 
 
 def _attach(desk: Broker, job: Job) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Protocol
+from typing import IO, Literal, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,11 @@ class Healthcheck:
 class ContainerSpec:
     """A container to create, locked down unless a field says otherwise.
 
-    ``user`` is ``uid:gid``; ``tmpfs`` maps a path to mount options; ``memory`` is in bytes and
-    ``cpus`` in cores; ``restarts`` is how often the engine restarts it after a failure. With
-    ``joins``, the container shares the network namespace of the container with that id.
+    ``user`` is ``uid:gid``; ``tmpfs`` maps a path to mount options; ``memory`` and ``shm_size``
+    are in bytes and ``cpus`` in cores; ``gpus`` is a number or ``all``; ``restarts`` is how often
+    the engine restarts it after a failure. With ``joins``, the container shares the network
+    namespace of the container with that id. With ``entrypoint``, the image's own program runs and
+    ``command`` are its arguments; without those, the image's own.
     """
 
     name: str
@@ -63,6 +65,9 @@ class ContainerSpec:
     network: str | None = None
     joins: str | None = None
     working_dir: str | None = None
+    entrypoint: bool = False
+    shm_size: int | None = None
+    gpus: int | Literal["all"] | None = None
     read_only: bool = True
     cap_add: Sequence[str] = ()
     healthcheck: Healthcheck | None = None
@@ -90,13 +95,17 @@ class Container:
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """How one container is doing; ``pid`` is its main process on the host while it runs."""
+    """How one container is doing; ``pid`` is its main process on the host while it runs.
+
+    ``stop_grace`` is how long it may take to stop, in seconds.
+    """
 
     state: str
     pid: int | None
     exit_code: int
     restarts: int
     out_of_memory: bool = False
+    stop_grace: int = 10
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,8 @@ _PORT_BOUND = re.compile(
     r"port is already allocated|address already in use|failed to bind (host )?port", re.IGNORECASE
 )
 
+_NO_GPU = re.compile(r"could not select device driver|nvidia-container-cli", re.IGNORECASE)
+
 
 def translated(method: Callable[P, R]) -> Callable[P, R]:
     """Turn the SDK's errors into jobctl's."""
@@ -130,6 +132,11 @@ class DockerEngine:
         except APIError as error:
             if _PORT_BOUND.search(str(error.explanation)):
                 raise ClaimLost(f"the port is taken: {error.explanation}") from None
+            if _NO_GPU.search(str(error.explanation)):
+                raise JobctlError(
+                    "the engine can't give containers a GPU: install the NVIDIA Container Toolkit "
+                    f"on its host, or leave gpus out ({error.explanation})"
+                ) from None
             raise
 
     @translated
@@ -161,6 +168,7 @@ class DockerEngine:
             exit_code=state["ExitCode"],
             restarts=answer.get("RestartCount", 0),
             out_of_memory=bool(state.get("OOMKilled")),
+            stop_grace=answer["Config"].get("StopTimeout") or 10,
         )
 
     @translated

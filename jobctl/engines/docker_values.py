@@ -19,7 +19,7 @@ def create_kwargs(spec: ContainerSpec) -> dict[str, Any]:
     return {
         "name": spec.name,
         "image": spec.image,
-        "command": list(spec.command),
+        "command": list(spec.command) or None,
         "user": spec.user,
         "labels": dict(spec.labels),
         "environment": dict(spec.env),
@@ -28,7 +28,7 @@ def create_kwargs(spec: ContainerSpec) -> dict[str, Any]:
         "healthcheck": health_kwargs(spec.healthcheck) if spec.healthcheck else None,
         "stop_timeout": spec.stop_grace,
         # An image's own entrypoint would swallow the command that the app's module gave.
-        "entrypoint": [],
+        "entrypoint": None if spec.entrypoint else [],
     }
 
 
@@ -60,6 +60,8 @@ def host_kwargs(spec: ContainerSpec) -> dict[str, Any]:
         else {"Name": "no"},
         "log_config": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
         "ipc_mode": "private",
+        "shm_size": spec.shm_size,
+        "device_requests": [_gpus(spec.gpus)] if spec.gpus else None,
     }
 
 
@@ -73,6 +75,11 @@ def _mount(bind: Bind) -> dict[str, Any]:
         "ReadOnly": bind.read_only,
         "BindOptions": {"Propagation": "rprivate"},
     }
+
+
+def _gpus(wanted: int | str) -> dict[str, Any]:
+    # As `docker run --gpus` asks; the engine finds the driver by the capability.
+    return {"Driver": "", "Count": -1 if wanted == "all" else wanted, "Capabilities": [["gpu"]]}
 
 
 def health_kwargs(check: Healthcheck) -> DockerHealthcheck:

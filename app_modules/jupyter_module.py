@@ -1,0 +1,32 @@
+"""JupyterLab, which does TLS and checks the password itself: its configuration says with what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jobctl.helpers import gen_cert, get_launch_cmd, get_password, write_file
+
+__all__ = ["gen_cert", "gen_config", "get_launch_cmd", "get_password"]
+
+
+def gen_config(job: Mapping[str, Any]) -> str:
+    """Write what ``jupyter lab --config`` reads; it holds the password's hash."""
+    root = job["job_root"] + job["job_id"]
+    settings = {
+        "ServerApp.ip": "0.0.0.0",  # noqa: S104, inside the container
+        "ServerApp.port": job["app_port"],
+        "ServerApp.port_retries": 0,
+        "ServerApp.open_browser": False,
+        "ServerApp.certfile": root + ".crt",
+        "ServerApp.keyfile": root + ".key",
+        "ServerApp.root_dir": job["directory"],
+        "ServerApp.allow_remote_access": True,
+        # Without a token, the password is the only way in; it can't be changed from inside.
+        "IdentityProvider.token": "",
+        "PasswordIdentityProvider.hashed_password": job["password_hash"],
+        "PasswordIdentityProvider.allow_password_change": False,
+        "PasswordIdentityProvider.password_required": True,
+    }
+    lines = (f"c.{name} = {value!r}\n" for name, value in settings.items())
+    return write_file(job, "_config.py", "".join(lines))

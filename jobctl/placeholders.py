@@ -1,0 +1,67 @@
+"""Placeholders such as ``{port}`` in a section's command, environment and mounts. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+
+ARGS = "{args}"
+NAMES = ("port", "host_port", "job_id", "job_root", "owner", "url", "directory")
+"""``port`` is where the app listens, ``host_port`` where clients connect, ``directory`` where
+the app was launched from; the others are keys of the job object."""
+
+_BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+def words(command: str) -> list[str]:
+    """Split a command line as a shell would, before anything is filled in.
+
+    Raises:
+        ValueError: a quotation does not end.
+    """
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"command: {str(error).lower()}") from None
+
+
+def check(key: str, texts: Iterable[str], *, args: bool = False) -> None:
+    """Make sure that ``texts`` can be filled in.
+
+    Raises:
+        ValueError: they have a placeholder that there is none of, or a single brace.
+    """
+    allowed = [*NAMES, "args"] if args else NAMES
+    for text in texts:
+        if args and text == ARGS:
+            continue
+        for match in _BRACES.finditer(text):
+            if match[0] in ("{{", "}}") or match[1] in NAMES:
+                continue
+            if args and match[1] == "args":
+                raise ValueError(
+                    f"{key}: {{args}} stands for any number of words and has to be one, not a "
+                    f'part of "{text}"'
+                )
+            known = ", ".join(f"{{{name}}}" for name in allowed)
+            raise ValueError(
+                f'{key}: "{match[0]}" in "{text}" is no placeholder; expected one of {known}, or '
+                "{{ and }} for braces"
+            )
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """Return ``text`` with each placeholder replaced and each double brace made single."""
+    return _BRACES.sub(lambda match: values[match[1]] if match[1] else match[0][0], text)
+
+
+def fill_command(
+    command: str | Sequence[str], values: Mapping[str, str], args: Sequence[str]
+) -> list[str]:
+    """Return the words of a command; ``args`` stand where ``{args}`` does, else at the end."""
+    given = words(command) if isinstance(command, str) else list(command)
+    if ARGS not in given:
+        given.append(ARGS)
+    filled = ([*args] if word == ARGS else [fill(word, values)] for word in given)
+    return [word for group in filled for word in group]

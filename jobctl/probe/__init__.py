@@ -1,0 +1,85 @@
+"""Verified readiness: connects as a client would and makes sure of the certificate and password.
+
+A job is ready when whoever answers on its port shows this job's certificate, refuses a request
+without and one with a wrong password, and lets in one with the right password.
+"""
+
+from __future__ import annotations
+
+import http
+import ipaddress
+import time
+from collections.abc import Callable
+
+from jobctl.errors import JobctlError
+from jobctl.probe import form, http_auth
+from jobctl.probe.client import Client, NotReady, Secret, Target, Unprotected
+
+__all__ = ["NotReady", "Secret", "Target", "Unprotected", "connect_address", "verify", "wait"]
+
+FIRST_PAUSE_S = 0.01
+LONGEST_PAUSE_S = 0.1
+SHORTEST_ATTEMPT_S = 0.5
+ATTEMPT_TIMEOUT_S = 5
+
+
+def wait(
+    target: Target,
+    secret: Secret,
+    *,
+    timeout: float,
+    check: Callable[[], None],
+) -> None:
+    """Return once a job is verified.
+
+    Polls in tens of milliseconds, for at most ``timeout`` seconds; ``check`` is called each time
+    and raises when there is nothing left to wait for.
+
+    Raises:
+        Unprotected: the job is not protected as it has to be.
+        JobctlError: the time is over; the message says what was seen last.
+    """
+    deadline = time.monotonic() + timeout
+    pause = FIRST_PAUSE_S
+    while True:
+        try:
+            # Cut shorter, the last attempt would fail for its haste and hide the true reason.
+            left = max(deadline - time.monotonic(), SHORTEST_ATTEMPT_S)
+            verify(target, secret, timeout=min(left, ATTEMPT_TIMEOUT_S))
+        except NotReady as reason:
+            check()
+            if time.monotonic() + pause > deadline:
+                raise JobctlError(
+                    f"not ready after {timeout:g} s: {reason}; see whether the app listens on the "
+                    "port that its section says, or allow more with --timeout"
+                ) from None
+        else:
+            return
+        time.sleep(pause)
+        pause = min(pause * 1.3, LONGEST_PAUSE_S)
+
+
+def verify(target: Target, secret: Secret, *, timeout: float = ATTEMPT_TIMEOUT_S) -> None:
+    """Make sure once that a job is ready, waiting up to ``timeout`` seconds for each answer.
+
+    Raises:
+        NotReady: it does not answer, or not yet as it should.
+        Unprotected: it shows another certificate, or lets in somebody that it must not.
+    """
+    client = Client(target, timeout)
+    if target.login_path is not None:
+        form.verify(client, target, secret, target.login_path)
+    elif target.auth is not None:
+        http_auth.verify(client, target, secret)
+    elif (answer := client.get(target.path)).failed:
+        if answer.status == http.HTTPStatus.UNAUTHORIZED:
+            raise Unprotected("the app asks for a password, and its section says that it has none")
+        raise NotReady(f"GET {target.path} answers {answer.status}")
+
+
+def connect_address(bind_address: str) -> str:
+    """Return the address at which a port bound to ``bind_address`` answers on this host."""
+    address = ipaddress.ip_address(bind_address)
+    if address.is_unspecified:
+        return "::1" if address.version == 6 else "127.0.0.1"
+    return str(address)

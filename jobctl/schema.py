@@ -1,0 +1,249 @@
+"""What ``config.yaml`` can say: the types of its keys, each with its limits and its meaning.
+
+Finding and reading files is for ``jobctl.config``. The JSON Schema for editors is made from here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from jobctl import placeholders
+
+SIZE = r"([1-9][0-9]*)([kKmMgG]?)"
+MOUNT = r"(~?/[^:]*|~):(/[^:]*)(?::(ro|rw))?"
+APP_NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
+GATEWAY_PORT = 8443
+"""Where a gateway listens inside its container; the app beside it needs another port."""
+
+EXPECTED: dict[str, str] = {}
+"""In words, what the text that a pattern describes has to be."""
+
+
+def _text(pattern: str, expected: str) -> Meta:
+    EXPECTED[pattern] = expected
+    return Meta(pattern=pattern)
+
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+# Ports below 1024 are for root; the engine could bind them for anybody, which is no reason to.
+HostPort = Annotated[int, Meta(ge=1024, le=65535)]
+Size = Annotated[str, _text(f"^{SIZE}$", "a number of bytes with k, m or g, as in 512m")]
+Realm = Annotated[
+    str,
+    _text(
+        r'^[^\x00-\x1f\x7f-\U0010ffff"\\:]+$',
+        "printable ASCII without quotes, backslashes and colons",
+    ),
+]
+AbsolutePath = Annotated[str, _text("^/", "a path that starts with /")]
+WritablePath = Annotated[
+    str, _text(r"^(/(?!\.\.?(/|$))[^/:\x00]+)+$", "the absolute path of a directory, not /")
+]
+Mount = Annotated[
+    str, _text(f"^{MOUNT}$", "SRC:DST or SRC:DST:rw, both absolute paths; SRC may start with ~")
+]
+Word = Annotated[str, _text(r"^[^\x00]*$", "text without NUL")]
+EnvName = Annotated[
+    str,
+    _text(
+        "^(?!JOBCTL_)[A-Za-z_][A-Za-z0-9_]*$",
+        "names of letters, digits and underscores, none starting with JOBCTL_",
+    ),
+]
+Ids = Annotated[str, _text("^[0-9]+:[0-9]+$", "UID or UID:GID, in numbers")]
+Requirement = Annotated[
+    str, _text(r"^[A-Za-z0-9][^\r\n\x00]*$", "a pip requirement such as marimo==0.9.1")
+]
+DebianPackage = Annotated[
+    str,
+    _text(r"^[a-z0-9][a-z0-9.+-]+(=[A-Za-z0-9.+:~-]+)?$", "the name of a Debian package"),
+]
+
+
+class General(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section ``general``: where jobs are recorded and which ports they may have."""
+
+    user_dir_base: Annotated[
+        str | None,
+        Meta(description="Holds a directory a user, for records and files; null: the user's own."),
+    ] = None
+    port_range: Annotated[
+        tuple[HostPort, HostPort], Meta(description="The host ports for jobs, both included.")
+    ] = (8000, 10000)
+    bind_address: Annotated[
+        str, Meta(description="The IP address that jobs' ports are published on.")
+    ] = "127.0.0.1"
+    engine: Annotated[Literal["docker"], Meta(description="The kind of container engine.")] = (
+        "docker"
+    )
+    application_options: Annotated[
+        list[str] | None, Meta(description="The apps to offer; null: all of them.")
+    ] = None
+
+
+class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an app's image is made of, in place of a Dockerfile: packages on top of jobctl/base."""
+
+    python: Annotated[
+        list[Requirement], Meta(description="Packages from PyPI, as pip's requirements.")
+    ] = []
+    apt: Annotated[list[DebianPackage], Meta(description="Packages from Debian.")] = []
+    requirements: Annotated[
+        str | None,
+        Meta(description="A file of pip requirements beside config.yaml, versions pinned."),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if not (self.python or self.apt or self.requirements):
+            raise ValueError("python: no package named; give python, apt or requirements")
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """One app. The first six keys are the documented ones; ``options`` holds any further key."""
+
+    require_password: Annotated[bool, Meta(description="Whether clients need a password.")] = True
+    hash_algorithm: Annotated[
+        Literal["apache_md5_digest", "bcrypt", "jupyter"],
+        Meta(
+            description="How the password is kept: apache_md5_digest (HTTP digest), bcrypt (HTTP "
+            "basic) or jupyter (argon2, for Jupyter's own login)."
+        ),
+    ] = "apache_md5_digest"
+    server_path: Annotated[str, Meta(description="The app's program inside its image.")] = ""
+    app_module_path: Annotated[
+        str | None,
+        Meta(description="The app's Python module, or its directory; from config.yaml's own."),
+    ] = None
+    app_module: Annotated[
+        str | None, Meta(description="The module's name, if app_module_path is a directory.")
+    ] = None
+    protocol: Annotated[Literal["https"], Meta(description="What clients speak.")] = "https"
+
+    image: Annotated[
+        str | None, Meta(description="The app's image; null: jobctl/ and the app's name.")
+    ] = None
+    build: Annotated[
+        Build | None, Meta(description="Packages to make the image of, in place of a Dockerfile.")
+    ] = None
+    secured_by: Annotated[
+        Literal["gateway", "app"],
+        Meta(
+            description="Who does TLS and checks the password: the gateway beside the app, or the "
+            "app itself."
+        ),
+    ] = "gateway"
+    command: Annotated[
+        str | list[Word] | None,
+        Meta(
+            description="What runs in the container: one line, split as a shell would, or a list "
+            "of words. {port} is where to listen, {args} what the user gave after --; without "
+            "{args} that goes to the end. null: server_path, else what the image itself runs."
+        ),
+    ] = None
+    args: Annotated[list[Word], Meta(description="The {args} of users who give none.")] = []
+    app_port: Annotated[
+        Port, Meta(description="Where the app listens, on 127.0.0.1, behind the gateway.")
+    ] = 9000
+    realm: Annotated[
+        Realm | None, Meta(description="What a browser's password dialogue names; null: the app.")
+    ] = None
+    login_path: Annotated[
+        AbsolutePath | None,
+        Meta(description="Where an app that is secured_by: app has its login form."),
+    ] = None
+    ready_path: Annotated[
+        AbsolutePath,
+        Meta(description="What must answer, and must need the password, for the app to be ready."),
+    ] = "/"
+    launch_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds that the app may take until it is ready.")
+    ] = 60
+    stop_grace: Annotated[
+        int, Meta(ge=0, description="Seconds between asking the app to end and killing it.")
+    ] = 10
+    allow_open: Annotated[
+        bool,
+        Meta(description="Let an app that needs no password be published beyond this host."),
+    ] = False
+
+    mounts: Annotated[
+        list[Mount],
+        Meta(description="Host files and directories for the app: SRC:DST, SRC:DST:rw to write."),
+    ] = []
+    mount_cwd: Annotated[
+        Literal["ro", "rw"] | None,
+        Meta(description="Show the app the directory that it is launched from, at the same path."),
+    ] = None
+    writable: Annotated[
+        list[WritablePath],
+        Meta(description="Directories in the container that can be written, empty at each start."),
+    ] = []
+    env: Annotated[
+        dict[EnvName, Word | int | float],
+        Meta(description="Environment variables. Not for secrets: others can read them."),
+    ] = {}
+    user: Annotated[
+        Annotated[int, Meta(ge=0, le=4294967294)] | Ids | None,
+        Meta(description="UID or UID:GID in the container; null: the caller's."),
+    ] = None
+    memory: Annotated[Size, Meta(description="Most memory, such as 512m or 2g.")] = "1g"
+    cpus: Annotated[float, Meta(gt=0, le=4096, description="Most CPU time, in cores.")] = 2
+    pids: Annotated[int, Meta(ge=1, description="Most processes and threads.")] = 512
+    shm_size: Annotated[
+        Size | None, Meta(description="Size of /dev/shm; null: what the engine gives, 64m.")
+    ] = None
+    gpus: Annotated[
+        Literal["all"] | Annotated[int, Meta(ge=1)] | None,
+        Meta(description="GPUs: all, or how many."),
+    ] = None
+    healthcheck: Annotated[
+        list[Word] | None,
+        Meta(description="A command in the container that succeeds while the app works."),
+    ] = None
+    read_only: Annotated[
+        bool, Meta(description="Keep the container's root file system from being written.")
+    ] = True
+    cap_add: Annotated[
+        list[str], Meta(description="Linux capabilities to leave the app, such as NET_RAW.")
+    ] = []
+    options: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        """Check what goes together; each message starts with the key that it is about."""
+        if self.hash_algorithm == "jupyter" and (self.secured_by != "app" or not self.login_path):
+            raise ValueError(
+                "hash_algorithm: only an app that is secured_by: app and has a login_path can "
+                "check it"
+            )
+        if self.login_path and self.secured_by != "app":
+            raise ValueError("login_path: the app has to be secured_by: app, or leave it out")
+        if self.build and self.image:
+            raise ValueError("image: build makes the image named after the app; leave image out")
+        if self.secured_by == "gateway" and self.app_port == GATEWAY_PORT:
+            raise ValueError("app_port: the gateway listens there; have the app listen elsewhere")
+        self._check_placeholders()
+
+    def _check_placeholders(self) -> None:
+        command = self.command or []
+        words = placeholders.words(command) if isinstance(command, str) else command
+        placeholders.check("command", words, args=True)
+        placeholders.check("healthcheck", self.healthcheck or [])
+        placeholders.check("env", [str(value) for value in self.env.values()])
+        placeholders.check("mounts", self.mounts)
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A configuration file before what stands in its sections is looked at."""
+
+    include: Annotated[
+        list[str] | None,
+        Meta(
+            description="Other configuration files, whose apps are added to the ones below and "
+            "whose general settings hold where this file has none; shipped: what comes with jobctl."
+        ),
+    ] = None
+    general: dict[str, Any] | None = None
+    apps: dict[str, Any] | None = None
