@@ -26,7 +26,7 @@ from jobctl.ledger import Ledger, in_order, jobs_of_everybody, main_pid, publish
 from jobctl.locks import Locks
 from jobctl.passwords import digest_a1
 from jobctl.registry import Registry
-from jobctl.schema import Build, Section
+from jobctl.schema import Section
 
 if TYPE_CHECKING:  # what these import takes a while, and most commands don't need it
     from jobctl.engines.base import Engine
@@ -338,36 +338,9 @@ class Broker:
 
     @cached_property
     def _image_sources(self) -> Mapping[str, Source]:
-        from jobctl import images
+        from jobctl.sources import sources
 
-        found = images.known_sources(
-            path / "images" for path in self.catalogue.directories() if (path / "images").is_dir()
-        )
-        for app, section in self.catalogue.apps.items():
-            if section.build:
-                source = self._generated(app, section.build)
-                if source.tag in found:
-                    raise JobctlError(
-                        f"apps.{app}.build and {found[source.tag].recipe} both make "
-                        f"{source.tag}; remove one of them"
-                    )
-                found[source.tag] = source
-        return found
-
-    def _generated(self, app: str, build: Build) -> Source:
-        from jobctl import images
-
-        requirements = None
-        if build.requirements is not None:
-            path = self.catalogue.origins[app].path.parent / build.requirements
-            try:
-                requirements = path.read_bytes()
-            except OSError as error:
-                raise JobctlError(
-                    f"apps.{app}.build.requirements: can't read {path}: {error.strerror}"
-                ) from None
-        tag = image_of(app, Section())
-        return images.generated(tag, python=build.python, apt=build.apt, requirements=requirements)
+        return sources(self.catalogue)
 
     def authority(self) -> Path:
         """Return the path of the caller's authority certificate, which is made at first use."""

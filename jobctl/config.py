@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
-import yaml
 
+from jobctl import yamlfile
 from jobctl.errors import JobctlError, UsageError
 from jobctl.schema import APP_NAME, EXPECTED, SIZE, Build, File, General, Section
 
@@ -44,10 +44,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration in force: a file with what it includes, and the apps of plugins.
 
     ``origins`` says where each of ``apps`` comes from: its relative paths count from there.
+    ``general_origins`` says it of each general setting that is not the default.
     """
 
     path: Path
     general: General
+    general_origins: dict[str, Origin]
     apps: dict[str, Section]
     origins: dict[str, Origin]
 
@@ -78,6 +80,11 @@ def shipped() -> Path:
     return installed if installed.is_dir() else Path(__file__).parent.parent
 
 
+def user_file() -> Path:
+    """Return where the user's own configuration file is, or would be."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "jobctl/config.yaml")
+
+
 def find(explicit: str | None = None) -> Path:
     """Return the configuration file in force.
 
@@ -87,8 +94,7 @@ def find(explicit: str | None = None) -> Path:
     for named in (explicit, os.environ.get("JOBCTL_CONFIG")):
         if named:
             return Path(named).absolute()
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    for candidate in (Path(home, "jobctl/config.yaml"), Path("/etc/jobctl/config.yaml")):
+    for candidate in (user_file(), Path("/etc/jobctl/config.yaml")):
         if candidate.is_file():
             return candidate
     return shipped() / "config.yaml"
@@ -98,7 +104,7 @@ def find(explicit: str | None = None) -> Path:
 class _Layer:
     """What one file says, together with all that it includes."""
 
-    general: dict[str, Any] = field(default_factory=dict)
+    general: dict[str, tuple[Any, Origin]] = field(default_factory=dict)
     apps: dict[str, tuple[Section, Origin]] = field(default_factory=dict)
 
     def add(self, other: _Layer) -> None:
@@ -125,7 +131,12 @@ def load(path: Path) -> Config:
             ``config.yaml: apps.conduit.app_port: expected int, got str "ninety"``.
     """
     layer = _read(Origin(path))
-    return _config(path, _general(layer.general, path), layer.apps)
+    general = _general({key: value for key, (value, _) in layer.general.items()}, path)
+    origins = {key: origin for key, (_, origin) in layer.general.items()}
+    return _with_apps(
+        Config(path=path, general=general, general_origins=origins, apps={}, origins={}),
+        layer.apps,
+    )
 
 
 def catalogue(config: Config, plugins: Iterable[Origin] = ()) -> Config:
@@ -139,7 +150,7 @@ def catalogue(config: Config, plugins: Iterable[Origin] = ()) -> Config:
     for origin in plugins:
         layer.add(_read(origin))
     apps = _offered(layer.apps, config.general.application_options, config.path)
-    return _config(config.path, config.general, apps)
+    return _with_apps(config, apps)
 
 
 def override(app: str, section: Section, changes: Mapping[str, Any]) -> Section:
@@ -155,23 +166,10 @@ def override(app: str, section: Section, changes: Mapping[str, Any]) -> Section:
         raise UsageError(str(error)) from None
 
 
-def parse(text: str | bytes, where: object) -> Any:
-    """Return what a YAML text says.
-
-    Raises:
-        JobctlError: it is not YAML; ``where`` says where it stands.
-    """
-    try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        return yaml.load(text, Loader=loader)  # noqa: S506, both are safe loaders
-    except yaml.YAMLError as error:
-        raise JobctlError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
-
-
 def _read(origin: Origin, above: tuple[Path, ...] = ()) -> _Layer:
     path = origin.path
     try:
-        raw = parse(path.read_bytes(), path)
+        raw = yamlfile.parse(path.read_bytes(), path)
     except OSError as error:
         raise JobctlError(f"{path}: can't read it: {error.strerror}") from None
     said: File = _check(raw, File, path, ())
@@ -184,7 +182,7 @@ def _read(origin: Origin, above: tuple[Path, ...] = ()) -> _Layer:
     general = _general(said.general or {}, path)
     sections = {name: _section(name, values, path) for name, values in (said.apps or {}).items()}
     apps = {name: (section, origin) for name, section in sections.items()}
-    layer.add(_Layer(said.general or {}, apps))
+    layer.add(_Layer({key: (value, origin) for key, value in (said.general or {}).items()}, apps))
     if above or origin.package:
         # What a file offers holds for its own apps, not for those of who includes it.
         layer.apps = _offered(layer.apps, general.application_options, path)
@@ -192,10 +190,9 @@ def _read(origin: Origin, above: tuple[Path, ...] = ()) -> _Layer:
     return layer
 
 
-def _config(path: Path, general: General, apps: dict[str, tuple[Section, Origin]]) -> Config:
-    return Config(
-        path=path,
-        general=general,
+def _with_apps(config: Config, apps: dict[str, tuple[Section, Origin]]) -> Config:
+    return msgspec.structs.replace(
+        config,
         apps={name: section for name, (section, _) in apps.items()},
         origins={name: origin for name, (_, origin) in apps.items()},
     )

@@ -23,7 +23,7 @@ SILENT_STREAM_S = 12 * 3600
 LOGIN_CACHE_S = 600
 # Cookies know host names, not ports: one browser sends those of all its jobs to each of them.
 HEADERS_BYTES = 32768
-UPLOAD_FILE_BYTES = 65536
+SPOOL_FILE_BYTES = 65536
 LOOK_EVERY_S = 0.02
 
 # What apps believe about who is asking and through what; only the gateway may say it.
@@ -117,7 +117,7 @@ def render_config(gateway: Gateway) -> str:
         raise JobctlError(
             f"app_port {PORT} is the gateway's own; have the app listen on another port"
         )
-    modules = ["mod_openssl", "mod_setenv", "mod_proxy"]
+    modules = ["mod_openssl", "mod_setenv", "mod_magnet", "mod_proxy"]
     if gateway.auth:
         # Order is what keeps the password from the app: first it is checked, then removed.
         modules[1:1] = ["mod_auth", "mod_authn_file"]
@@ -138,7 +138,7 @@ def _server(modules: Iterable[str]) -> str:
 server.modules = ({", ".join(f'"{name}"' for name in modules)})
 server.compat-module-load = "disable"
 server.document-root = "/var/empty"
-server.upload-dirs = ("/tmp")
+server.upload-dirs = ("/tmp", "/var/spool/lighttpd")
 server.max-worker = 2
 server.tag = ""
 server.bind = "0.0.0.0"
@@ -217,13 +217,18 @@ def _proxy(gateway: Gateway) -> str:
     # A backend that did not answer is asked again at the next full second, not later.
     # An open WebSocket counts as a request being read; other clients get lighttpd's 60 s.
     return f"""\
-server.upload-temp-file-size = {UPLOAD_FILE_BYTES}
+server.upload-temp-file-size = {SPOOL_FILE_BYTES}
 server.stream-request-body = 2
 server.stream-response-body = 2
+server.range-requests = "disable"
 server.max-write-idle = {SILENT_STREAM_S}
 $REQUEST_HEADER["Upgrade"] != "" {{ server.max-read-idle = {SILENT_STREAM_S} }}
 proxy.header = ("upgrade" => "enable")
-proxy.server = ("" => (("host" => "127.0.0.1", "port" => {gateway.app_port}, "disable-time" => 0)))
+proxy.server = ("" => ((
+    "host" => "127.0.0.1", "port" => {gateway.app_port},
+    "disable-time" => 0, "tcp-fin-propagate" => "enable"
+)))
+magnet.attract-response-start-to = ("/etc/lighttpd/redirects.lua")
 """
 
 

@@ -63,6 +63,15 @@ DebianPackage = Annotated[
 ]
 
 
+Include = Annotated[
+    list[str] | None,
+    Meta(
+        description="Other configuration files, whose apps are added to the ones below and whose "
+        "general settings hold where this file has none; shipped: what comes with jobctl."
+    ),
+]
+
+
 class General(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The section ``general``: where jobs are recorded and which ports they may have."""
 
@@ -238,12 +247,6 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A configuration file before what stands in its sections is looked at."""
 
-    include: Annotated[
-        list[str] | None,
-        Meta(
-            description="Other configuration files, whose apps are added to the ones below and "
-            "whose general settings hold where this file has none; shipped: what comes with jobctl."
-        ),
-    ] = None
+    include: Include = None
     general: dict[str, Any] | None = None
     apps: dict[str, Any] | None = None

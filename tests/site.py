@@ -129,6 +129,9 @@ class Site:
         """Remove what a test left."""
         for container in self.containers():
             self.engine.remove(container.id)
+        for recipe in (self.root / "images").glob("*"):
+            command = ["docker", "image", "rm", "--force", f"jobctl/{recipe.name}"]
+            subprocess.run(command, check=False, capture_output=True)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
+import argon2
 import bcrypt
 import pytest
 
@@ -195,3 +196,37 @@ def test_only_a_digest_is_as_good_as_the_password() -> None:
     assert passwords.digest_a1(DIGEST, f"test:demo:{MD5}") == MD5
     assert passwords.digest_a1(BCRYPT, f"test:{SOME_BCRYPT}") is None
     assert passwords.digest_a1(None, "") is None
+
+
+# Jupyter's
+
+
+def test_jupyter_s_hash_is_argon2_as_it_keeps_it_itself() -> None:
+    kind, _, rest = hashed("jupyter", "pässwörd").partition(":")
+
+    assert kind == "argon2"
+    assert argon2.PasswordHasher().verify(rest, "pässwörd")
+    assert argon2.extract_parameters(rest) == argon2.profiles.RFC_9106_LOW_MEMORY
+
+
+def test_jupyter_s_hash_is_for_no_user() -> None:
+    assert passwords.user_of(hashed("jupyter", "x")) is None
+    assert passwords.user_of("test:$2y$10$x") == "test"
+    assert passwords.digest_a1("jupyter", "argon2:$argon2id$x") is None
+
+
+@pytest.mark.parametrize("prefix", ["argon2:", ""])
+def test_what_jupyter_printed_is_taken(prefix: str) -> None:
+    made = argon2.PasswordHasher(memory_cost=10240, time_cost=10, parallelism=8).hash("x")
+
+    assert checked("jupyter", f" {prefix}{made}\n") == f"argon2:{made}"
+
+
+@pytest.mark.parametrize(
+    "line", ["", "argon2:", "sha1:abc:0123", "argon2:$argon2id$v=19$m=1,t=1$x", "test:demo:" + MD5]
+)
+def test_what_jupyter_would_not_take_is_refused_without_repeating_it(line: str) -> None:
+    with pytest.raises(JobctlError, match="jupyter server password") as caught:
+        checked("jupyter", line)
+
+    assert line in ("", "argon2:") or line not in str(caught.value)

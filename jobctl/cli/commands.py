@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobctl.cli import launching, machine, render
+from jobctl.cli import launching, machine, render, settings
 from jobctl.cli.context import Options, broker, job_ids
 from jobctl.errors import JobctlError
 
@@ -32,6 +32,7 @@ authority = typer.Typer(
 app.add_typer(images, name="images")
 app.add_typer(authority, name="ca")
 launching.add_to(app)
+settings.add_to(app)
 machine.add_to(app)
 
 JobRef = Annotated[str, typer.Argument(metavar="JOB", autocompletion=job_ids)]
@@ -187,22 +188,37 @@ def apps(context: typer.Context, json: AsJson = False) -> None:
     """
     from jobctl.containers import image_of
 
-    config = broker(context).config
+    catalogue = broker(context).catalogue
     found = [
         {
             "app": name,
             "image": image_of(name, section),
             "secured_by": section.secured_by,
             "require_password": section.require_password,
-            "source": str(config.path),
+            "source": str(catalogue.origins[name]),
         }
-        for name, section in config.apps.items()
+        for name, section in catalogue.apps.items()
     ]
     if json:
         print(render.as_json(found))
     else:
         rows = [[str(values[key]) for key in ("app", "image", "source")] for values in found]
         print(render.table(["APP", "IMAGE", "SOURCE"], rows))
+
+
+@app.command()
+def new(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="Of the new app.")]
+) -> None:
+    """Write a section, a module and a Dockerfile for a new app, which work as they are.
+
+    Example: jobctl new demo && jobctl check demo
+    """
+    from jobctl import scaffold
+
+    first, *files = scaffold.create(name, catalogue=broker(context).catalogue)
+    print(f"{first}: new section apps.{name}", *files, sep="\n")
+    print(f"launch it: jobctl run {name}", f"check it:  jobctl check {name}", sep="\n")
 
 
 @images.command()

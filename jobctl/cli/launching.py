@@ -144,7 +144,7 @@ def server(
 
 def _settings(texts: Iterable[str]) -> Changes:
     """Return the keys and values of ``--set``."""
-    from jobctl.config import parse
+    from jobctl.yamlfile import parse
 
     pairs = [_pair("--set", text) for text in texts]
     return {key: parse(value, f"--set {key}") for key, value in pairs}

@@ -105,7 +105,12 @@ def size(count: int) -> str:
     return f"{amount:.1f} GB"
 
 
+def compact(value: Any) -> str:
+    """Return a value on one line, text without quotes."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def _plain(value: Any) -> str:
     if value is None:
         return "-"
-    return value if isinstance(value, str) else json.dumps(value)
+    return compact(value)
