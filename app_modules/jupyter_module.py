@@ -27,6 +27,10 @@ def gen_config(job: Mapping[str, Any]) -> str:
         "PasswordIdentityProvider.hashed_password": job["password_hash"],
         "PasswordIdentityProvider.allow_password_change": False,
         "PasswordIdentityProvider.password_required": True,
+        # Nothing is fetched from elsewhere, and nobody asked whether it may be.
+        "LabApp.news_url": None,
+        "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+        "LabApp.extension_manager": "readonly",
     }
     lines = (f"c.{name} = {value!r}\n" for name, value in settings.items())
     return write_file(job, "_config.py", "".join(lines))

@@ -253,12 +253,15 @@ def _check(raw: Any, kind: Any, path: object, keys: tuple[str, ...]) -> Any:
             message = f"expected {_choices(kind, inner)}"
         where = ".".join([*keys, *(key for key in inner if key != "...")]) or "the whole file"
         got = _lookup(raw, inner)
-        shown = (
-            ""
-            if got is raw
-            else f", got {type(got).__name__} {msgspec.json.encode(got, enc_hook=str).decode()}"
-        )
+        shown = "" if got is raw else f", got {type(got).__name__} {_brief(got)}"
         raise JobctlError(f"{path}: {where}: {message}{shown}") from None
+
+
+def _brief(value: Any) -> str:
+    try:
+        return msgspec.json.encode(value, enc_hook=str).decode()
+    except RecursionError:  # an alias can name what it stands in
+        return "that holds itself"
 
 
 def _split(message: str) -> tuple[str, list[str]]:
@@ -269,7 +272,7 @@ def _split(message: str) -> tuple[str, list[str]]:
         return f"expected {EXPECTED[ast.literal_eval(pattern[1])]}", keys
     if own := re.fullmatch(r"([a-z_]+): (.+)", words, re.DOTALL):
         return own[2], [*keys, own[1]]
-    words = words.split(", got ")[0].replace("`", "")
+    words = words.split(", got ")[0].replace("`", "").replace(" | null", "")
     return words[:1].lower() + words[1:], keys
 
 

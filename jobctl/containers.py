@@ -49,12 +49,13 @@ class Settings:
     """What a job's containers need to know beyond the job: from the caller, the host, the module.
 
     ``files`` and ``secrets`` are host paths that the app, or whatever holds the port, may read.
-    ``user`` is ``uid:gid``, that of the job's files; the section may give the app another.
+    ``app_port`` is where the app listens. ``user`` is ``uid:gid``, that of the job's files; the section may give the app another.
     """
 
     section: Section
     user: str
     network: str
+    app_port: int
     command: Sequence[str]
     entrypoint: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
@@ -71,7 +72,7 @@ def gateway_spec(job: Job, settings: Settings, config_path: str) -> ContainerSpe
     return ContainerSpec(
         name=owner_name(job.job_id),
         image=GATEWAY_IMAGE,
-        command=gateway.command(config_path, settings.section.app_port),
+        command=gateway.command(config_path, settings.app_port),
         user=settings.user,
         labels=labels_of(job, "gateway"),
         memory=bytes_of("128m"),
@@ -80,10 +81,12 @@ def gateway_spec(job: Job, settings: Settings, config_path: str) -> ContainerSpe
         binds=_same_paths([config_path, *settings.secrets]),
         tmpfs={"/tmp": _TMPFS},  # noqa: S108, inside the container
         publish=Publish(
-            address=job.bind_address, host_port=int(job.port), container_port=gateway.PORT
+            address=job.bind_address,
+            host_port=int(job.port),
+            container_port=gateway.own_port(settings.app_port),
         ),
         network=settings.network,
-        healthcheck=Healthcheck(command=gateway.healthcheck_command(settings.section.app_port)),
+        healthcheck=Healthcheck(command=gateway.healthcheck_command(settings.app_port)),
         stop_grace=2,
     )
 

@@ -133,7 +133,7 @@ class Launch:
             password_file=str(self._file(job, "_htpasswd")) if self.password_line else None,
             auth=startup.auth_of(job),
             realm=self.section.realm or self.app.name,
-            app_port=self.section.app_port,
+            app_port=self._app_port(job),
         )
         jobfiles.write_private(
             self._file(job, "_gateway.conf"), gateway.render_config(settings).encode()
@@ -147,9 +147,12 @@ class Launch:
             self._check_reader(containers.user_of(section, default=user), uid)
         command = self.app.get_launch_cmd(self._seen(job))
         binds = self._binds(values)
-        secrets = (".key", ".crt", *(["_htpasswd"] if self.password_line else []))
+        secrets = [".key", ".crt", *(["_htpasswd"] if self.password_line else [])]
+        if section.secured_by == "app":
+            secrets.append(".pem")
         return containers.Settings(
             section=section,
+            app_port=self._app_port(job),
             user=user,
             network=engine.ensure_network(containers.NETWORK),
             command=self._args if command is None else command,
@@ -189,7 +192,7 @@ class Launch:
         command = self.section.command
         return to_dict(job) | {
             "args": self._args,
-            "app_port": self._listens_on(job),
+            "app_port": self._app_port(job),
             "directory": str(self.order.directory),
             "command": command and fill_command(command, self._values(job), self._args),
             "options": dict(self.section.options),
@@ -199,14 +202,14 @@ class Launch:
     def _args(self) -> list[str]:
         return list(self.order.args or self.section.args)
 
-    def _listens_on(self, job: Job) -> int:
-        """Return the port on which the app has to listen, which is its own behind a gateway."""
-        return self.section.app_port if self.section.secured_by == "gateway" else int(job.port)
+    def _app_port(self, job: Job) -> int:
+        """Return the port on which the app has to listen."""
+        return self.section.app_port or int(job.port)
 
     def _values(self, job: Job) -> Mapping[str, str]:
         """Return what placeholders stand for."""
         return {
-            "port": str(self._listens_on(job)),
+            "port": str(self._app_port(job)),
             "host_port": job.port,
             "job_id": job.job_id,
             "job_root": job.job_root,

@@ -15,8 +15,6 @@ from jobctl import placeholders
 SIZE = r"([1-9][0-9]*)([kKmMgG]?)"
 MOUNT = r"(~?/[^:]*|~):(/[^:]*)(?::(ro|rw))?"
 APP_NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
-GATEWAY_PORT = 8443
-"""Where a gateway listens inside its container; the app beside it needs another port."""
 
 EXPECTED: dict[str, str] = {}
 """In words, what the text that a pattern describes has to be."""
@@ -154,8 +152,12 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     args: Annotated[list[Word], Meta(description="The {args} of users who give none.")] = []
     app_port: Annotated[
-        Port, Meta(description="Where the app listens, on 127.0.0.1, behind the gateway.")
-    ] = 9000
+        Port | None,
+        Meta(
+            description="Where the app listens, on 127.0.0.1, behind its gateway; null: on the "
+            "port of the job, which is free there too."
+        ),
+    ] = None
     realm: Annotated[
         Realm | None, Meta(description="What a browser's password dialogue names; null: the app.")
     ] = None
@@ -231,8 +233,8 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("login_path: the app has to be secured_by: app, or leave it out")
         if self.build and self.image:
             raise ValueError("image: build makes the image named after the app; leave image out")
-        if self.secured_by == "gateway" and self.app_port == GATEWAY_PORT:
-            raise ValueError("app_port: the gateway listens there; have the app listen elsewhere")
+        if self.secured_by == "app" and self.app_port is not None:
+            raise ValueError("app_port: secured_by: app listens on the job's port; leave it out")
         self._check_placeholders()
 
     def _check_placeholders(self) -> None:

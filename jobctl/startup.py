@@ -39,7 +39,7 @@ def start(
     report("verifying")
     try:
         check = partial(_check_running, ledger, job, restarts)
-        probe.wait(_target(ledger, job), secret, timeout=timeout, check=check)
+        probe.wait(target(ledger, job), secret, timeout=timeout, check=check)
     except JobctlError as error:
         raise type(error)(f"{error}{last_lines(ledger, job)}") from error
     condition = ledger.engine.condition(job.container_ids[-1])
@@ -53,7 +53,8 @@ def start(
     )
 
 
-def _target(ledger: Ledger, job: Job) -> probe.Target:
+def target(ledger: Ledger, job: Job) -> probe.Target:
+    """Return how a job is verified."""
     trusted = [ledger.directory / "ca.crt", ledger.directory / f"{job.job_id}.crt"]
     return probe.Target(
         address=probe.connect_address(job.bind_address),

@@ -22,7 +22,8 @@ def parse(text: str | bytes, where: object) -> Any:
     """
     try:
         return yaml.load(text, Loader=_LOADER)  # noqa: S506, both are safe loaders
-    except yaml.YAMLError as error:
+    # Dates that there are none of and mappings that hold themselves are no YAMLError.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise JobctlError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
 
 

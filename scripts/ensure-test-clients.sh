@@ -3,7 +3,7 @@
 # an authority, curl.
 set -eu
 missing=
-for wanted in chromium:chromium certutil:libnss3-tools curl:curl; do
+for wanted in chromium:chromium certutil:libnss3-tools curl:curl useradd:passwd; do
     command -v "${wanted%:*}" >/dev/null || missing="$missing ${wanted#*:}"
 done
 [ -n "$missing" ] || exit 0

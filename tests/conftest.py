@@ -25,9 +25,10 @@ from jobctl.engines.endpoints import connect
 from jobctl.errors import EngineUnreachable
 from jobctl.locks import Locks
 from jobctl.registry import Registry
-from tests.site import installed, site
+from tests.browser import browse
+from tests.site import installed, installed_for_all, site, users_site
 
-__all__ = ["installed", "site"]
+__all__ = ["browse", "installed", "installed_for_all", "site", "users_site"]
 
 T = TypeVar("T")
 

@@ -35,13 +35,15 @@ class Site:
     root: Path
     engine: Engine
     ports: tuple[int, int]
+    account: pwd.struct_passwd = field(default_factory=lambda: pwd.getpwuid(os.getuid()))
+    """Who runs it: oneself, or as root anybody."""
     env: dict[str, str] = field(default_factory=dict)
     _authority: str = ""
 
     def __post_init__(self) -> None:
         self.state = self.root / "project" / "state"
         self.state.parent.mkdir(parents=True)
-        self.directory = self.state / "jobctl" / pwd.getpwuid(os.getuid()).pw_name
+        self.directory = self.state / "jobctl" / self.account.pw_name
         self.config = self.root / "config.yaml"
         shutil.copytree(PROJECT / "app_modules", self.root / "app_modules")
         values = yaml.safe_load((PROJECT / "config.yaml").read_text())
@@ -52,6 +54,22 @@ class Site:
             "HOME": str(self.root),
             "XDG_STATE_HOME": str(self.state),
             "JOBCTL_CONFIG": str(self.config),
+        }
+        for path in (self.root, self.state.parent):
+            os.chown(path, self.account.pw_uid, self.account.pw_gid)
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """What makes a subprocess that of the account, with its access to the engine's socket."""
+        if self.account.pw_uid == os.getuid():
+            return {}
+        socket = self.engine.local_socket
+        groups = [Path(socket).stat().st_gid] if socket else []
+        return {
+            "user": self.account.pw_uid,
+            "group": self.account.pw_gid,
+            "extra_groups": groups,
+            "umask": 0o022,
         }
 
     def configure(self, app: str, **keys: Any) -> None:
@@ -77,6 +95,7 @@ class Site:
             text=True,
             env=self.env,
             cwd=self.state.parent,
+            **self._identity,
             # A test run in the background has Ctrl-C ignored, which children would inherit.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
@@ -98,6 +117,7 @@ class Site:
             cwd=cwd or self.state.parent,
             check=False,
             timeout=180,
+            **self._identity,
         )
         if check and done.returncode != 0:
             raise AssertionError(f"jobctl {' '.join(arguments)}: {done.stderr}")
@@ -134,15 +154,30 @@ class Site:
             subprocess.run(command, check=False, capture_output=True)
 
 
+def install(interpreter: str, environment: Path, *packages: Path) -> Path:
+    """Install the project as a user would, not editable, and return the command."""
+    venv = [interpreter, "-m", "venv", "--without-pip", environment]
+    subprocess.run(venv, check=True)
+    python = environment / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    subprocess.run([*pip, PROJECT, *packages], check=True)
+    return environment / "bin" / "jobctl"
+
+
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the project as a user would, not editable, and return the command."""
-    environment = tmp_path_factory.mktemp("installed") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    subprocess.run(
-        [environment / "bin/python", "-m", "pip", "install", "--quiet", PROJECT], check=True
-    )
-    return environment / "bin" / "jobctl"
+    """Return the installed command."""
+    return install(sys.executable, tmp_path_factory.mktemp("installed") / "venv")
+
+
+@pytest.fixture(scope="session")
+def installed_for_all(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a command that other users can run too; one's own Python may be for oneself only."""
+    if os.getuid() != 0:
+        return installed
+    directory = tmp_path_factory.mktemp("for-all")
+    directory.chmod(0o755)
+    return install("/usr/bin/python3", directory / "venv")
 
 
 @pytest.fixture
@@ -155,3 +190,20 @@ def site(installed: Path, engine: Engine, tmp_path: Path) -> Iterator[Site]:
     site = Site(installed, tmp_path / "site", engine, (low, low + PORTS_PER_SITE - 1))
     yield site
     site.clear()
+
+
+@pytest.fixture
+def users_site(site: Site, installed_for_all: Path, tmp_path: Path) -> Iterator[Site]:
+    """Return the place of an ordinary user, whom the test makes if it is run by root."""
+    if os.getuid() != 0:
+        yield site
+        return
+    name = "jobctl-test"
+    subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
+    try:
+        account = pwd.getpwnam(name)
+        theirs = Site(installed_for_all, tmp_path / "theirs", site.engine, site.ports, account)
+        yield theirs
+        theirs.clear()
+    finally:
+        subprocess.run(["userdel", name], check=True)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Error, Page, expect, sync_playwright
+from playwright.sync_api import expect
 
+from tests.browser import SLOW_MS, Browse, status
 from tests.site import PROJECT, Site
 
 pytestmark = [pytest.mark.engine, pytest.mark.browser]
 
 SAMPLE = PROJECT / "images" / "conduit" / "sample" / "mesh.json"
-SLOW_MS = 20_000
 
 
 class Watched:
@@ -45,65 +42,17 @@ def watched(site: Site) -> Watched:
     return Watched(site)
 
 
-@pytest.fixture
-def trusting_home(site: Site) -> Path:
-    """Return a home directory whose browser trusts the user's authority and nothing else new."""
-    database = site.root / ".pki" / "nssdb"
-    database.mkdir(parents=True)
-    for command in (
-        ["-N", "--empty-password"],
-        ["-A", "-t", "C,,", "-n", "jobctl", "-i", site.authority()],
-    ):
-        subprocess.run(["certutil", "-d", f"sql:{database}", *command], check=True)
-    return site.root
-
-
-@pytest.fixture
-def browse(trusting_home: Path, tmp_path: Path) -> Iterator[Any]:
-    """Return a function that opens a browser, given the credentials that its user types."""
-    with sync_playwright() as playwright:
-        opened: list[BrowserContext] = []
-
-        def browse(user: str | None = None, password: str = "") -> Page:
-            context = playwright.chromium.launch_persistent_context(
-                tmp_path / f"profile{len(opened)}",
-                executable_path="/usr/bin/chromium",
-                args=["--no-sandbox", "--disable-background-networking"],
-                env={**os.environ, "HOME": str(trusting_home)},
-                viewport={"width": 1280, "height": 800},
-                http_credentials={"username": user, "password": password} if user else None,
-            )
-            opened.append(context)
-            return context.pages[0]
-
-        yield browse
-        for context in opened:
-            context.close()
-
-
-def status(page: Page, url: str) -> int:
-    """Return the status of the answer; for a 401 Chromium may show a page of its own instead."""
-    try:
-        answer = page.goto(url)
-    except Error as error:
-        if "ERR_INVALID_AUTH_CREDENTIALS" not in str(error):
-            raise
-        return 401
-    assert answer is not None
-    return answer.status
-
-
 def test_without_or_with_a_wrong_password_there_is_nothing_to_see(
-    watched: Watched, browse: Any
+    watched: Watched, browse: Browse
 ) -> None:
     for credentials in ((), (watched.job["owner"], "wrong")):
-        page: Page = browse(*credentials)
+        page = browse(*credentials)
         assert status(page, watched.job["url"]) == 401
         assert page.locator("[data-testid=tree]").count() == 0
 
 
-def test_tree_plots_and_live_update_through_the_gateway(watched: Watched, browse: Any) -> None:
-    page: Page = browse(watched.job["owner"], watched.job["password"])
+def test_tree_plots_and_live_update_through_the_gateway(watched: Watched, browse: Browse) -> None:
+    page = browse(watched.job["owner"], watched.job["password"])
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     answer = page.goto(watched.job["url"])
@@ -137,8 +86,8 @@ def test_tree_plots_and_live_update_through_the_gateway(watched: Watched, browse
     assert problems == []
 
 
-def test_page_notices_when_the_job_stops_and_comes_back(watched: Watched, browse: Any) -> None:
-    page: Page = browse(watched.job["owner"], watched.job["password"])
+def test_page_notices_when_the_job_stops_and_comes_back(watched: Watched, browse: Browse) -> None:
+    page = browse(watched.job["owner"], watched.job["password"])
     page.goto(watched.job["url"])
     live = page.locator("[data-testid=live-status]")
     expect(live).to_have_attribute("data-status", "live", timeout=SLOW_MS)

@@ -137,7 +137,6 @@ def test_range_exhausted_says_who_holds_it(site: Site) -> None:
         ({"app_port": 0}, r"config\.yaml: apps\.conduit\.app_port: "),
         ({"protocol": "gopher"}, r"config\.yaml: apps\.conduit\.protocol: "),
         ({"hash_algorithm": "rot13"}, r"config\.yaml: apps\.conduit\.hash_algorithm: "),
-        ({"app_port": 8443}, "8443"),
     ],
 )
 def test_malformed_config(site: Site, keys: dict[str, Any], says: str) -> None:
@@ -164,7 +163,7 @@ def test_config_that_is_not_yaml_or_not_there(site: Site) -> None:
         ),
         (MODULE + "def gen_config(job): return 1 / 0", "gen_config raised ZeroDivisionError"),
         (MODULE + "def gen_cert(job, h): raise ValueError('no')", "gen_cert raised ValueError: no"),
-        (MODULE + "def get_launch_cmd(job): return None", "get_launch_cmd returned no command"),
+        (MODULE + "def get_launch_cmd(job): return ''", "get_launch_cmd returned no command"),
         (MODULE + "def get_launch_cmd(job): return 'a \"b'", "No closing quotation"),
         (MODULE + "def gen_config(job): return '/etc/passwd'", 'gen_config returned "/etc/passwd"'),
     ],

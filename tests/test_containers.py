@@ -40,6 +40,7 @@ def settings(section: Section | None = None, **changes: Any) -> containers.Setti
         "section": section or Section(),
         "user": "1000:1000",
         "network": "net",
+        "app_port": 9000,
         "command": ["serve", "--port", "9000"],
         "files": [CONFIG],
         "secrets": SECRETS,
@@ -97,7 +98,7 @@ def test_only_the_gateway_publishes_the_port() -> None:
 
     assert first.publish is not None
     assert (first.publish.address, first.publish.host_port) == ("127.0.0.1", 8000)
-    assert first.publish.container_port == gateway.PORT
+    assert first.publish.container_port == gateway.own_port(9000)
     assert first.network == "net"
     assert (second.publish, second.network, second.joins) == (None, None, "first-id")
 
@@ -143,7 +144,7 @@ def test_scratch_space_is_limited_and_runs_no_programs() -> None:
 
 
 def test_the_gateway_checks_its_health_and_the_app_s() -> None:
-    first, second = pair(Section(app_port=9123))
+    first, second = pair(app_port=9123)
 
     assert first.healthcheck is not None
     assert "9123" in " ".join(first.healthcheck.command)

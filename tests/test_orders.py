@@ -86,9 +86,7 @@ def test_what_is_no_address_is_wrong_usage_and_quoted(bind: str) -> None:
 
 @pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.7", "::ffff:192.0.2.7"])
 def test_an_app_without_a_password_is_not_exposed(bind: str) -> None:
-    with pytest.raises(
-        JobctlError, match=r"demo has .* not exposed on .*allow_open: true"
-    ):
+    with pytest.raises(JobctlError, match=r"demo has .* not exposed on .*allow_open: true"):
         orders.bind_address(
             Order(app="demo", bind=bind), Section(require_password=False), default="127.0.0.1"
         )

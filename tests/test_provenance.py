@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from jobctl import config, jsonschema, provenance
+from jobctl.errors import JobctlError
 from tests.site import PROJECT
 
 SCHEMA = jsonschema.schema()
@@ -107,7 +108,7 @@ def test_what_the_code_takes_the_schema_takes(section: dict[str, Any], tmp_path:
 )
 def test_what_the_code_refuses_the_schema_refuses(values: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
-    with pytest.raises(config.JobctlError):
+    with pytest.raises(JobctlError):
         config.load(tmp_path / "config.yaml")
 
     assert complaints(values) != []

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import venv
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import run_inside
-from tests.site import PROJECT, Site
+from tests.site import Site, install
 
 pytestmark = pytest.mark.engine
 
@@ -152,6 +152,19 @@ def test_an_app_that_ignores_sigterm_is_killed_and_that_is_said(site: Site) -> N
     assert "ignored" not in again.stderr
 
 
+def test_without_a_port_of_its_own_the_app_has_the_job_s(site: Site) -> None:
+    """As the modules of the older scripts have it, which start their app on ``job["port"]``."""
+    site.configure_general(port_range=[8443, 8443])
+    site.configure(
+        "old", image="jobctl/base", command="python3 -m http.server {host_port} --bind 127.0.0.1"
+    )
+
+    job = launched(site, "old")
+
+    assert job["port"] == "8443"
+    assert "Directory listing" in get(site, job)
+
+
 @pytest.mark.parametrize(
     ("mount", "says"),
     [
@@ -224,10 +237,7 @@ def plugged(site: Site, tmp_path: Path) -> Site:
         '[project]\nname = "some-apps"\nversion = "1"\n'
         '[project.entry-points."jobctl.apps"]\nsome = "some_apps"\n'
     )
-    venv.create(tmp_path / "venv", with_pip=True)
-    pip = [tmp_path / "venv/bin/python", "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, PROJECT, package.parent], check=True)
-    site.command = tmp_path / "venv/bin/jobctl"
+    site.command = install(sys.executable, tmp_path / "venv", package.parent)
     return site
 
 

@@ -40,7 +40,7 @@ def run(
         ),
     ] = None,
     app_port: Annotated[
-        int | None, typer.Option(help="Where it listens, on 127.0.0.1 or on all addresses.")
+        int | None, typer.Option(help="Where it listens; without, on the port of the job.")
     ] = None,
     bind: Annotated[
         str | None,

@@ -1,4 +1,4 @@
-"""Commands about the configuration itself: ``config show``, ``config import``, ``config schema``."""
+"""Commands about the configuration itself: ``config show``, ``import`` and ``schema``."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def import_(
         sys.stdout.write(imported.text)
         return
     try:
-        with output.open("x") as file:
+        with output.open("x", encoding="utf-8") as file:
             file.write(imported.text)
     except FileExistsError:
         raise JobctlError(f"{output} is there already; remove it, or name another file") from None

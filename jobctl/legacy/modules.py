@@ -15,7 +15,6 @@ from jobctl.legacy.notes import Notes
 _HELPERS = re.compile(
     r"\s*(?:from\s+(?!jobctl\b)[\w.]*\bhelpers\s+import\b|import\s+(?:[\w.]+\s*,\s*)*helpers\b)"
 )
-_PORT = re.compile(r"""(?:\[|\.get\()\s*["']port["']""")
 
 
 def file_of(app: str, values: Mapping[str, Any], directory: Path) -> Path | None:
@@ -28,7 +27,7 @@ def file_of(app: str, values: Mapping[str, Any], directory: Path) -> Path | None
 
 
 def look_into(file: Path | None, block: Block, notes: Notes) -> None:
-    """Note where a module imports its helpers, speaks of the port, or is none for Python 3."""
+    """Note where a module imports its helpers, or is none for Python 3."""
     if file is None:
         return
     try:
@@ -43,8 +42,6 @@ def look_into(file: Path | None, block: Block, notes: Notes) -> None:
     for number, line in enumerate(text.splitlines(), 1):
         if _HELPERS.match(line):
             notes.imports[f"{file}:{number}"] = None
-        if _PORT.search(line):
-            notes.ports[f"{file}:{number}"] = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -14,14 +14,13 @@ _END = float("inf")
 class Notes:
     """Notes on one file.
 
-    One note each is made of ``programs``, of ``imports`` (lines of modules that import the older
-    helpers) and of ``ports`` (those that speak of the job's port).
+    One note each is made of ``programs`` and of ``imports``, the lines of modules that import the
+    older helpers.
     """
 
     source: Path
     programs: list[str] = field(default_factory=list)
     imports: dict[str, None] = field(default_factory=dict)
-    ports: dict[str, None] = field(default_factory=dict)
     _found: list[tuple[float, str]] = field(default_factory=list)
 
     def add(self, line: float, text: str) -> None:
@@ -48,12 +47,6 @@ class Notes:
             self.on_the_whole(
                 "helpers now is a part of jobctl: write jobctl.helpers for helpers in "
                 f"{', '.join(self.imports)}"
-            )
-        if self.ports:
-            self.on_the_whole(
-                'job["port"] is where clients connect; behind the gateway, the app listens on '
-                f'job["app_port"]: say that where it is meant in {", ".join(self.ports)}, or set '
-                "secured_by: app for an app that does TLS and passwords itself"
             )
         ordered = sorted(self._found, key=lambda note: note[0])
         return tuple(dict.fromkeys(text for _, text in ordered))
