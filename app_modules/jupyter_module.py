@@ -27,6 +27,8 @@ def gen_config(job: Mapping[str, Any]) -> str:
         "PasswordIdentityProvider.hashed_password": job["password_hash"],
         "PasswordIdentityProvider.allow_password_change": False,
         "PasswordIdentityProvider.password_required": True,
+        # Sockets that are files, which no other container could reach: kernels have no password.
+        "KernelManager.transport": "ipc",
         # Nothing is fetched from elsewhere, and nobody asked whether it may be.
         "LabApp.news_url": None,
         "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",

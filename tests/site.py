@@ -156,10 +156,10 @@ class Site:
 
 def install(interpreter: str, environment: Path, *packages: Path) -> Path:
     """Install the project as a user would, not editable, and return the command."""
-    venv = [interpreter, "-m", "venv", "--without-pip", environment]
+    venv: list[str | Path] = [interpreter, "-m", "venv", "--without-pip", environment]
     subprocess.run(venv, check=True)
     python = environment / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
     subprocess.run([*pip, PROJECT, *packages], check=True)
     return environment / "bin" / "jobctl"
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
 import tarfile
 import threading
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import docker
 import pytest
 from docker.errors import APIError
 
-from jobctl.engines.base import ContainerSpec, Image
+from jobctl.engines.base import Bind, ContainerSpec, Image
 from jobctl.engines.docker import DockerEngine
 from jobctl.errors import ImageMissing, JobctlError
 from jobctl.images import Source, ensure_image, known_sources, listing
@@ -30,6 +32,7 @@ from tests.fake_engine import FakeEngine
 
 IMAGES = Path(__file__).parents[1] / "images"
 MARK = "jobctl-mark-of-this-site"
+TMP = "/tmp"  # noqa: S108, inside containers
 
 
 def write(directory: Path, **files: str) -> Path:
@@ -94,7 +97,7 @@ class TestSources:
         own = write(tmp_path / "own/app", Dockerfile="FROM scratch\n")
         write(tmp_path / "shipped/app", Dockerfile="FROM scratch\n")
         found = known_sources([tmp_path / "own", tmp_path / "shipped"])
-        assert found["jobctl/app"].directory == own
+        assert found["jobctl/app"].recipe == own
 
     def test_images_that_start_from_each_other_are_refused(self, tmp_path: Path) -> None:
         write(tmp_path / "a", Dockerfile="FROM jobctl/b\n")
@@ -143,10 +146,10 @@ class TestDigest:
 
 
 class TestContext:
-    def test_it_is_the_same_for_the_same(self, sources: dict[str, Source]) -> None:
+    def test_it_is_the_same_for_the_same(self, tmp_path: Path, sources: dict[str, Source]) -> None:
         top = sources["jobctl/top"]
         with context(top, {"ca.crt": b"x"}) as one:
-            os.utime(top.directory / "page", (1, 1))
+            os.utime(tmp_path / "top/page", (1, 1))
             with context(top, {"ca.crt": b"x"}) as other:
                 assert one.read() == other.read()
 
@@ -362,11 +365,16 @@ def built(engine: DockerEngine, traces: Traces) -> Iterator[Built]:
 
 @pytest.fixture
 def marked_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a bundle, a package index and proxies that can be told by a mark, and still work."""
+    """Build on a site as ``mark_site`` makes it."""
+    mark_site(tmp_path, monkeypatch)
+
+
+def mark_site(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a bundle, settings of pip and proxies that can be told by a mark, and still work."""
     bundle = site_files(os.environ)["ca.crt"]
-    (tmp_path / "marked.crt").write_bytes(bundle + f"# {MARK}\n".encode())
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "marked.crt"))
-    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", f"https://{MARK}.invalid/simple")
+    (directory / "marked.crt").write_bytes(bundle + f"# {MARK}\n".encode())
+    monkeypatch.setenv("SSL_CERT_FILE", str(directory / "marked.crt"))
+    monkeypatch.setenv("PIP_TRUSTED_HOST", f"{MARK}.invalid")
     monkeypatch.setenv("no_proxy", f"{MARK}.invalid")
 
 
@@ -407,7 +415,7 @@ class TestWhatStays:
         (directory / "Dockerfile").write_text(dockerfile)
         tag = f"jobctl-test/{name}:{traces.prefix}"
         built.tags.append(tag)
-        source = Source(tag=tag, directory=directory, parents=())
+        source = Source(tag=tag, recipe=directory, parents=())
         ensure_image(engine, tag, {tag: source}, built.said.append)
         assert not [part for part in everything_in(traces.api, tag) if MARK.encode() in part]
 
@@ -424,7 +432,7 @@ class TestWhatStays:
         write(tmp_path / "x", Dockerfile=f"FROM jobctl/base\nRUN {script}\n")
         tag = f"jobctl-test/proxied:{traces.prefix}"
         built.tags.append(tag)
-        source = Source(tag=tag, directory=tmp_path / "x", parents=())
+        source = Source(tag=tag, recipe=tmp_path / "x", parents=())
         ensure_image(engine, tag, {tag: source}, built.said.append)
         assert "http://***@proxy.invalid:1" in built.said
         assert not [line for line in built.said if MARK in line]
@@ -443,7 +451,7 @@ class TestBuilding:
         )
         tag = f"jobctl-test/failing:{traces.prefix}"
         before = {found.id for found in engine.containers()}
-        source = Source(tag=tag, directory=tmp_path / "x", parents=())
+        source = Source(tag=tag, recipe=tmp_path / "x", parents=())
         with pytest.raises(JobctlError, match=r"https://\*\*\*@x\.invalid is shut") as failure:
             ensure_image(engine, tag, {tag: source}, built.said.append)
         assert str(failure.value).startswith(f"{tag}: the build failed")
@@ -458,7 +466,7 @@ class TestBuilding:
         write(tmp_path / "x", Dockerfile="FROM jobctl/base\nRUN sleep 0.5; echo done >/done\n")
         tag = f"jobctl-test/twice:{traces.prefix}"
         built.tags.append(tag)
-        source = Source(tag=tag, directory=tmp_path / "x", parents=())
+        source = Source(tag=tag, recipe=tmp_path / "x", parents=())
         made: list[Image] = []
 
         def build() -> None:
@@ -479,7 +487,7 @@ class TestBuilding:
         write(tmp_path / "x", Dockerfile=dockerfile)
         tag = f"jobctl-test/again:{traces.prefix}"
         built.tags.append(tag)
-        source = Source(tag=tag, directory=tmp_path / "x", parents=())
+        source = Source(tag=tag, recipe=tmp_path / "x", parents=())
         first = ensure_image(engine, tag, {tag: source}, built.said.append)
         second = ensure_image(engine, tag, {tag: source}, built.said.append, rebuild=True)
         traces.api.remove_image(first.id, force=True)
@@ -491,21 +499,91 @@ class TestBuilding:
     ) -> None:
         known = "len(ssl.create_default_context().get_ca_certs())"
         script = f"import ssl, sys; print(sys.version_info[:2], {known} > 50)"
-        container = engine.create(
-            ContainerSpec(
-                name=traces.new_name(),
-                image="jobctl/base",
-                command=["python3", "-c", script],
-                user="65532:65532",
-                labels={},
-                memory=64 << 20,
-                cpus=1,
-                pids=16,
-            )
+        said = said_by(engine, traces, "jobctl/base", ["python3", "-c", script])
+        assert said == "(3, 11) True\n"
+
+
+class TestJupyter:
+    @pytest.fixture(autouse=True)
+    def shipped(self, engine: DockerEngine) -> None:
+        """Have the image as it is shipped."""
+        ensure_image(engine, "jobctl/jupyter", known_sources([IMAGES]), print)
+
+    def test_it_is_the_version_that_is_pinned(self, engine: DockerEngine, traces: Traces) -> None:
+        said = said_by(engine, traces, "jobctl/jupyter", ["jupyter", "lab", "--version"])
+        assert f"\njupyterlab=={said.strip()} " in (IMAGES / "jupyter/requirements.txt").read_text()
+
+    def test_a_kernel_computes_for_a_user_whom_the_image_does_not_know(
+        self, engine: DockerEngine, traces: Traces, tmp_path: Path
+    ) -> None:
+        said = notebook_said(engine, traces, tmp_path, "1 + 1", "import os; os.getuid()")
+        assert said == ["2", "12345"]
+
+    def test_a_notebook_imports_what_it_just_installed(
+        self, engine: DockerEngine, traces: Traces, tmp_path: Path
+    ) -> None:
+        with zipfile.ZipFile(tmp_path / "answer-1-py3-none-any.whl", "w") as wheel:
+            for name, text in WHEEL.items():
+                wheel.writestr(name, text)
+        install = "%pip install --quiet --no-index answer-1-py3-none-any.whl"
+        said = notebook_said(engine, traces, tmp_path, install, "import answer; answer.ANSWER")
+        assert said == ["42"]
+
+
+WHEEL = {
+    "answer.py": "ANSWER = 42\n",
+    "answer-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: answer\nVersion: 1\n",
+    "answer-1.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "answer-1.dist-info/RECORD": "",
+}
+
+
+def notebook_said(engine: DockerEngine, traces: Traces, directory: Path, *cells: str) -> list[str]:
+    """Return what the cells of a notebook came to, run in ``directory`` by a stranger's uid."""
+    directory.chmod(0o755)
+    code: dict[str, Any] = {
+        "cell_type": "code",
+        "metadata": {},
+        "outputs": [],
+        "execution_count": None,
+    }
+    notebook = {"nbformat": 4, "nbformat_minor": 4, "metadata": {}} | {
+        "cells": [code | {"source": source} for source in cells]
+    }
+    (directory / "a.ipynb").write_text(json.dumps(notebook))
+    said = said_by(
+        engine,
+        traces,
+        "jobctl/jupyter",
+        [
+            "sh",
+            "-c",
+            "jupyter execute a.ipynb --output ~/done >~/log 2>&1; cat ~/done* || cat ~/log",
+        ],
+        user="12345:12345",
+        env={"HOME": TMP},
+        binds=[Bind(source=str(directory), target="/notebooks")],
+        tmpfs={TMP: "rw,noexec,nosuid,nodev,size=64m,mode=1777"},
+        working_dir="/notebooks",
+        memory=512 << 20,
+        pids=128,
+    )
+    outputs = (output for cell in json.loads(said)["cells"] for output in cell["outputs"])
+    return ["".join(output["data"]["text/plain"]) for output in outputs if "data" in output]
+
+
+def said_by(
+    engine: DockerEngine, traces: Traces, image: str, command: Sequence[str], **more: Any
+) -> str:
+    """Return what a command writes in a container of this image, locked down as jobctl does."""
+    settings: dict[str, Any] = {"user": "65532:65532", "memory": 128 << 20, "pids": 32} | more
+    container = engine.create(
+        ContainerSpec(
+            name=traces.new_name(), image=image, command=command, labels={}, cpus=1, **settings
         )
-        try:
-            engine.start(container)
-            said = b"".join(engine.logs(container, follow=True))
-        finally:
-            engine.remove(container)
-        assert said == b"(3, 11) True\n"
+    )
+    try:
+        engine.start(container)
+        return b"".join(engine.logs(container, follow=True)).decode()
+    finally:
+        engine.remove(container)

@@ -19,7 +19,7 @@ def test_commands_and_options_exist(site: Site) -> None:
     table = TEXT[TEXT.index("| command | does |") : TEXT.index("Each has `--help`")]
     commands = {
         tuple(words.split())
-        for words in re.findall(r"`(?:jobctl )?((?:images |ca )?[a-z]+)(?: [^`]*)?`", table)
+        for words in re.findall(r"`(?:jobctl )?((?:images |ca |config )?[a-z]+)(?: [^`]*)?`", table)
     }
     assert {("run",), ("images", "build"), ("ca", "export"), ("broker",)} <= commands
     for command in commands:

@@ -11,16 +11,16 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from jobctl.engines.base import Engine, Image
 from jobctl.errors import EngineUnreachable, ImageMissing, JobctlError
 from jobctl.images.debian import import_base
 from jobctl.images.site import proxy_args, site_files
-from jobctl.images.source import OURS, Source, context, digest, plain
+from jobctl.images.source import BASE, OURS, Source, context, digest, plain
 
 Report = Callable[[str], None]
 
-BASE = "jobctl/base"
 LABEL = "jobctl.build"
 """The label with the digest of what an image was built from."""
 
@@ -74,10 +74,11 @@ def ensure_image(
             ensure_image(engine, parent, sources, report)
     report(f"{tag}: building, {_why(found, rebuild=rebuild)}")
     labels = {LABEL: wanted}
-    if tag != BASE or _from_registry(engine, source, report):
-        _build(engine, source, labels, report, rebuild=rebuild)
+    recipe = source.recipe
+    if tag == BASE and isinstance(recipe, Path) and not _from_registry(engine, source, report):
+        import_base(engine, recipe, tag=tag, instead_of=source.parents[0], labels=labels)
     else:
-        import_base(engine, source.directory, tag=tag, instead_of=source.parents[0], labels=labels)
+        _build(engine, source, labels, report, rebuild=rebuild)
     built = engine.image(tag)
     if built is None:
         raise JobctlError(f"{tag} was built and is gone again; somebody removed it: try again")

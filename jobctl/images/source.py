@@ -1,6 +1,6 @@
-"""What an image is made from: a directory with a Dockerfile, its digest and its build context.
+"""What an image is made from: a Dockerfile and files beside it, their digest and build context.
 
-Reads those directories and nothing else; knows no engine.
+Reads the directories they are in and nothing else; knows no engine.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from jobctl.errors import JobctlError
 OURS = "jobctl/"
 """How the tags of our images start. No registry is ever asked for one: it would be a stranger's."""
 
+BASE = f"{OURS}base"
+"""The image that the others start from."""
+
 SITE = ".jobctl-site"
 """The directory of a build context that holds this host's settings, which no image keeps."""
 
 # Raise it when what this package does changes what the same files become.
-_RECIPE = "1"
+_EDITION = "1"
 _NOT_BUILT_FROM = ("README*", "Dockerfile.*", "__pycache__", "*.pyc", "*~", ".*")
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)", re.IGNORECASE | re.MULTILINE)
 _STAGE = re.compile(r"^\s*FROM\s.*\sAS\s+(\S+)\s*$", re.IGNORECASE | re.MULTILINE)
@@ -33,10 +36,13 @@ _STAGE = re.compile(r"^\s*FROM\s.*\sAS\s+(\S+)\s*$", re.IGNORECASE | re.MULTILIN
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A directory that the image ``tag`` is built from; ``parents`` are what it starts from."""
+    """What the image ``tag`` is built from; ``parents`` are the images that it starts from.
+
+    ``recipe`` is a directory with a Dockerfile, or the contents of such a one by name.
+    """
 
     tag: str
-    directory: Path
+    recipe: Path | Mapping[str, bytes]
     parents: tuple[str, ...]
 
 
@@ -54,7 +60,7 @@ def known_sources(directories: Iterable[Path]) -> dict[str, Source]:
             tag = OURS + dockerfile.parent.name
             if tag not in found:
                 parents = _parents(dockerfile)
-                found[tag] = Source(tag=tag, directory=dockerfile.parent, parents=parents)
+                found[tag] = Source(tag=tag, recipe=dockerfile.parent, parents=parents)
     return dict(sorted(found.items(), key=lambda item: (len(_line(item[0], found)), item[0])))
 
 
@@ -65,11 +71,11 @@ def plain(tag: str) -> str:
 
 def digest(source: Source, sources: Mapping[str, Source]) -> str:
     """Return what tells apart everything that shapes an image: its files and its parents'."""
-    result = hashlib.sha256(_RECIPE.encode())
+    result = hashlib.sha256(_EDITION.encode())
     for parent in source.parents:
         below = digest(sources[parent], sources) if parent in sources else ""
         result.update(f"\0from {parent} {below}".encode())
-    for entry, content in _entries(source.directory):
+    for entry, content in _entries(source.recipe):
         result.update(f"\0{entry.name}\0{entry.mode:o}\0{entry.linkname}\0".encode())
         result.update(hashlib.sha256(content).digest())
     return result.hexdigest()
@@ -79,8 +85,8 @@ def context(source: Source, site: Mapping[str, bytes]) -> IO[bytes]:
     """Return the build context with ``site`` in its own directory: a tar, same for the same."""
     spool: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115, the caller closes it
     entries = [
-        *_entries(source.directory),
-        *((_entry(f"{SITE}/{name}"), content) for name, content in sorted(site.items())),
+        *_entries(source.recipe),
+        *_entries({f"{SITE}/{name}": content for name, content in site.items()}),
     ]
     with tarfile.open(fileobj=spool, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for entry, content in entries:
@@ -112,8 +118,15 @@ def _line(tag: str, sources: Mapping[str, Source], above: tuple[str, ...] = ()) 
     return (*max(lines, key=len, default=()), tag)
 
 
-def _entries(directory: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    """Yield the files below ``directory`` that count, sorted, without owners and times."""
+def _entries(recipe: Path | Mapping[str, bytes]) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """Yield the files that count, sorted, without owners and times."""
+    if isinstance(recipe, Path):
+        yield from _entries_below(recipe)
+    else:
+        yield from ((_entry(name), content) for name, content in sorted(recipe.items()))
+
+
+def _entries_below(directory: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory)
         if any(fnmatch(part, shape) for part in name.parts for shape in _NOT_BUILT_FROM):
