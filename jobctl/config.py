@@ -1,24 +1,24 @@
-"""``config.yaml`` as frozen values: finds the files, checks every value, names the key in errors.
+"""``config.yaml`` as frozen values: which files count, and what they say together.
 
-What the keys are is in ``jobctl.schema``.
+What the keys are is in ``jobctl.schema``, how wrong values are told in ``jobctl.validation``.
 """
 
 from __future__ import annotations
 
-import ast
 import ipaddress
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import msgspec
 
 from jobctl import yamlfile
 from jobctl.errors import JobctlError, UsageError
-from jobctl.schema import APP_NAME, EXPECTED, SIZE, Build, File, General, Section
+from jobctl.schema import APP_NAME, SIZE, Build, File, General, Section
+from jobctl.validation import check
 
 __all__ = ["Build", "Config", "General", "Origin", "Section"]
 
@@ -172,7 +172,7 @@ def _read(origin: Origin, above: tuple[Path, ...] = ()) -> _Layer:
         raw = yamlfile.parse(path.read_bytes(), path)
     except OSError as error:
         raise JobctlError(f"{path}: can't read it: {error.strerror}") from None
-    said: File = _check(raw, File, path, ())
+    said: File = check(raw, File, path, ())
     layer = _Layer()
     for name in said.include or ():
         included = _included(name, path)
@@ -205,7 +205,7 @@ def _included(name: str, path: Path) -> Path:
 
 
 def _general(values: Mapping[str, Any], path: Path) -> General:
-    general: General = _check(values, General, path, ("general",))
+    general: General = check(values, General, path, ("general",))
     try:
         if general.bind_address != "localhost":
             ipaddress.ip_address(general.bind_address)
@@ -226,10 +226,10 @@ def _section(name: str, raw: Any, path: object) -> Section:
             f'{path}: apps: "{name}" can\'t be the name of an app; expected up to 40 lower-case '
             "letters, digits, dashes and underscores"
         )
-    values = _check(raw, dict[str, Any], path, ("apps", name))
+    values = check(raw, dict[str, Any], path, ("apps", name))
     given = {key: value for key, value in values.items() if key in _KEYS}
     options = {key: value for key, value in values.items() if key not in _KEYS}
-    section: Section = _check(given | {"options": options}, Section, path, ("apps", name))
+    section: Section = check(given | {"options": options}, Section, path, ("apps", name))
     return section
 
 
@@ -242,57 +242,6 @@ def _offered(
         if name not in apps:
             raise JobctlError(f"{path}: general.application_options: no section apps.{name}")
     return {name: apps[name] for name in options}
-
-
-def _check(raw: Any, kind: Any, path: object, keys: tuple[str, ...]) -> Any:
-    try:
-        return msgspec.convert(raw, kind)
-    except msgspec.ValidationError as error:
-        message, inner = _split(str(error))
-        if message.startswith("invalid enum value"):
-            message = f"expected {_choices(kind, inner)}"
-        where = ".".join([*keys, *(key for key in inner if key != "...")]) or "the whole file"
-        got = _lookup(raw, inner)
-        shown = "" if got is raw else f", got {type(got).__name__} {_brief(got)}"
-        raise JobctlError(f"{path}: {where}: {message}{shown}") from None
-
-
-def _brief(value: Any) -> str:
-    try:
-        return msgspec.json.encode(value, enc_hook=str).decode()
-    except RecursionError:  # an alias can name what it stands in
-        return "that holds itself"
-
-
-def _split(message: str) -> tuple[str, list[str]]:
-    """Split msgspec's ``Expected `int`, got `str` - at `$.a[0]``` into words and a path."""
-    words, _, where = message.partition(" - at `")
-    keys = [name or index for name, index in re.findall(r"\.([^.\[\]`]+)|\[(\d+|\.\.\.)\]", where)]
-    if pattern := re.fullmatch(r"Expected `str` matching regex (.+)", words):
-        return f"expected {EXPECTED[ast.literal_eval(pattern[1])]}", keys
-    if own := re.fullmatch(r"([a-z_]+): (.+)", words, re.DOTALL):
-        return own[2], [*keys, own[1]]
-    words = words.split(", got ")[0].replace("`", "").replace(" | null", "")
-    return words[:1].lower() + words[1:], keys
-
-
-def _choices(kind: Any, keys: list[str]) -> str:
-    """Return the values that a key can have, where it is one of those that have a few."""
-    hint = get_type_hints(kind)[keys[-1]]
-    parts = (hint, *get_args(hint))
-    values = [
-        f'"{value}"' for part in parts if get_origin(part) is Literal for value in get_args(part)
-    ]
-    return " or ".join([*values, *(["a number"] if int in parts else [])])
-
-
-def _lookup(raw: Any, keys: list[str]) -> Any:
-    for key in keys:
-        try:
-            raw = raw[int(key)] if isinstance(raw, list) else raw[key]
-        except (KeyError, IndexError, TypeError, ValueError):
-            break
-    return raw
 
 
 def bytes_of(size: str) -> int:

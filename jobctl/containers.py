@@ -49,7 +49,8 @@ class Settings:
     """What a job's containers need to know beyond the job: from the caller, the host, the module.
 
     ``files`` and ``secrets`` are host paths that the app, or whatever holds the port, may read.
-    ``app_port`` is where the app listens. ``user`` is ``uid:gid``, that of the job's files; the section may give the app another.
+    ``app_port`` is where the app listens. ``user`` is ``uid:gid``, that of the job's files; the
+    section may give the app another.
     """
 
     section: Section

@@ -21,7 +21,10 @@ class ImageMissing(JobctlError):
     """The engine does not have the image that a container was to be made from."""
 
     def __init__(self, image: str) -> None:
-        super().__init__(f'the engine has no image "{image}"; build it with: jobctl images build')
+        super().__init__(
+            f'the engine has no image "{image}", and no registry gave it one; check the name, or '
+            "bring the image with: docker load"
+        )
         self.image = image
 
 

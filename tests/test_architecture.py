@@ -13,7 +13,16 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "jobctl"
 
-VALUES = {"errors", "job", "placeholders", "schema", "yamlfile", "config", "engines.base"}
+VALUES = {
+    "errors",
+    "job",
+    "placeholders",
+    "schema",
+    "validation",
+    "yamlfile",
+    "config",
+    "engines.base",
+}
 LEAVES = {
     *("certs", "containers", "gateway", "hosts", "images", "jobfiles", "labels", "locks"),
     *("jsonschema", "legacy", "passwords", "plugins", "ports", "probe", "provenance", "registry"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,10 +17,17 @@ from jobctl.errors import JobctlError, UsageError
 if TYPE_CHECKING:
     from jobctl.broker import Broker
     from jobctl.job import Job
+    from jobctl.orders import Order
 
 AppName = Annotated[str | None, typer.Argument(metavar="APP", autocompletion=app_names)]
 Args = Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS...]", help="For the app.")]
-Changes = dict[str, Any]
+Image = Annotated[
+    str | None,
+    typer.Option(help="Instead of APP: an image that no section speaks of; ARGS are its command."),
+]
+AppPort = Annotated[
+    int | None, typer.Option(help="Where it listens; without, on the port of the job.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,15 +40,8 @@ def run(
     context: typer.Context,
     app: AppName = None,
     args: Args = None,
-    image: Annotated[
-        str | None,
-        typer.Option(
-            help="Instead of APP: an image that no section speaks of; ARGS are its command."
-        ),
-    ] = None,
-    app_port: Annotated[
-        int | None, typer.Option(help="Where it listens; without, on the port of the job.")
-    ] = None,
+    image: Image = None,
+    app_port: AppPort = None,
     bind: Annotated[
         str | None,
         typer.Option(
@@ -88,15 +88,14 @@ def run(
 
     Example: jobctl run conduit --generate-password -- results/mesh.json
     """
+    from dataclasses import replace
+
     from jobctl.containers import parse_mount
-    from jobctl.orders import Order
     from jobctl.passwords import generate
 
     if password_stdin and generate_password:
         raise UsageError("use either --password-stdin or --generate-password, not both")
-    words = [app, *(args or ())] if app else []
-    if image is None and app is None:
-        raise UsageError("name an app, or an image with --image; see: jobctl apps")
+    wanted = order(app, args, image)
     changes = _settings(settings or ())
     given = {
         "app_port": app_port,
@@ -109,10 +108,8 @@ def run(
     generated = generate() if generate_password else None
     desk = broker(context)
     job = desk.run(
-        Order(
-            app="" if image else words[0],
-            image=image,
-            args=tuple(words if image else words[1:]),
+        replace(
+            wanted,
             password=_read_password() if password_stdin else generated,
             ask=prompt(),
             bind=bind,
@@ -142,7 +139,19 @@ def server(
     run(context, app, args)
 
 
-def _settings(texts: Iterable[str]) -> Changes:
+def order(app: str | None, args: Sequence[str] | None, image: str | None) -> Order:
+    """Return the order for an app, or for an image, whose command is all that was given."""
+    from jobctl.orders import Order
+
+    words = [app, *(args or ())] if app else []
+    if image:
+        return Order(image=image, args=words)
+    if not words:
+        raise UsageError("name an app, or an image with --image; see: jobctl apps")
+    return Order(app=words[0], args=words[1:])
+
+
+def _settings(texts: Iterable[str]) -> dict[str, Any]:
     """Return the keys and values of ``--set``."""
     from jobctl.yamlfile import parse
 
