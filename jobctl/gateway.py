@@ -14,8 +14,8 @@ from jobctl.errors import JobctlError
 
 Auth = Literal["digest", "basic"]
 
-PORT = 8443
-"""Where the gateway listens inside its container; the app beside it needs another port."""
+_PORTS = (8443, 8444)
+"""Where the gateway listens inside its container; the second if the app beside it has the first."""
 
 # lighttpd keeps timeouts in 16 bits. A WebSocket or an event stream may be silent for as long.
 SILENT_STREAM_S = 12 * 3600
@@ -24,6 +24,9 @@ LOGIN_CACHE_S = 600
 # Cookies know host names, not ports: one browser sends those of all its jobs to each of them.
 HEADERS_BYTES = 32768
 SPOOL_FILE_BYTES = 65536
+# Where images/gateway puts them: a volume on the engine's disk, and a script.
+_SPOOL = "/var/spool/lighttpd"
+_ANSWERS = "/etc/lighttpd/answers.lua"
 LOOK_EVERY_S = 0.02
 
 # What apps believe about who is asking and through what; only the gateway may say it.
@@ -83,6 +86,15 @@ class Gateway:
     realm: str
     app_port: int
 
+    @property
+    def port(self) -> int:
+        return own_port(self.app_port)
+
+
+def own_port(app_port: int) -> int:
+    """Return where a gateway listens inside its container, beside an app on ``app_port``."""
+    return next(port for port in _PORTS if port != app_port)
+
 
 def command(config_path: str, app_port: int) -> list[str]:
     """Return what runs the gateway with the configuration at ``config_path``.
@@ -96,7 +108,7 @@ def command(config_path: str, app_port: int) -> list[str]:
 
 def healthcheck_command(app_port: int) -> list[str]:
     """Return what succeeds in the gateway's container while it and the app take connections."""
-    return ["/bin/busybox", "sh", "-c", f"{_connects(PORT)} && {_connects(app_port)}"]
+    return ["/bin/busybox", "sh", "-c", f"{_connects(own_port(app_port))} && {_connects(app_port)}"]
 
 
 def _connects(port: int) -> str:
@@ -107,25 +119,28 @@ def _connects(port: int) -> str:
 def render_config(gateway: Gateway) -> str:
     """Return the lighttpd configuration of one job's gateway.
 
-    It needs no file but those it names and writes none but in ``/tmp``; any unprivileged user
-    can run it. Errors go to stderr, there is no access log: paths may carry an app's tokens.
+    It needs no file but those it names and writes none but in ``/tmp`` and the image's volume; any
+    unprivileged user can run it. Errors go to stderr, there is no access log: paths may carry an
+    app's tokens.
 
     Raises:
         JobctlError: a value can't be said in lighttpd's language, or the values contradict.
     """
-    if gateway.app_port == PORT:
-        raise JobctlError(
-            f"app_port {PORT} is the gateway's own; have the app listen on another port"
-        )
     modules = ["mod_openssl", "mod_setenv", "mod_magnet", "mod_proxy"]
     if gateway.auth:
         # Order is what keeps the password from the app: first it is checked, then removed.
         modules[1:1] = ["mod_auth", "mod_authn_file"]
-    sections = (_server(modules), _tls(gateway), _auth(gateway), _headers(), _proxy(gateway))
+    sections = (
+        _server(gateway, modules),
+        _tls(gateway),
+        _auth(gateway),
+        _headers(),
+        _proxy(gateway),
+    )
     return "\n".join(sections)
 
 
-def _server(modules: Iterable[str]) -> str:
+def _server(gateway: Gateway, modules: Iterable[str]) -> str:
     # Two workers: from two on lighttpd has a parent that holds the network namespace, outlives a
     # crash of what parses requests and replaces it. With one it is that one.
     # Everything is proxied, so the document root is never read.
@@ -138,11 +153,10 @@ def _server(modules: Iterable[str]) -> str:
 server.modules = ({", ".join(f'"{name}"' for name in modules)})
 server.compat-module-load = "disable"
 server.document-root = "/var/empty"
-server.upload-dirs = ("/tmp", "/var/spool/lighttpd")
 server.max-worker = 2
 server.tag = ""
 server.bind = "0.0.0.0"
-server.port = {PORT}
+server.port = {gateway.port}
 server.http-parseopts = ("url-normalize" => "disable")
 server.feature-flags = (
     "server.h2proto" => "disable",
@@ -155,7 +169,7 @@ server.max-request-field-size = {HEADERS_BYTES}
 
 def _tls(gateway: Gateway) -> str:
     # lighttpd can't say "if there is IPv6" and would not start without it, so a shell says it.
-    ipv6 = f'$SERVER[\\"socket\\"] == \\"[::]:{PORT}\\" {{ ssl.engine = \\"enable\\" }}'
+    ipv6 = f'$SERVER[\\"socket\\"] == \\"[::]:{gateway.port}\\" {{ ssl.engine = \\"enable\\" }}'
     return f"""\
 ssl.engine = "enable"
 ssl.pemfile = {_quoted("certificate", gateway.certificate)}
@@ -212,23 +226,30 @@ setenv.set-response-header = ("Strict-Transport-Security" => "")
 
 def _proxy(gateway: Gateway) -> str:
     # The 2 of both streams: pass on what came, and read no faster than the other side takes.
-    # An upload still passes through files in /tmp, which go once their size is reached and sent;
-    # small ones, because /tmp is memory and many may upload.
+    # What is on its way still passes through files, which go once their size is reached and sent;
+    # small ones, because /tmp is memory and many may upload. Two things are not held back, and go
+    # to the disk when /tmp is full: an upload without a length that the app is slow to read
+    # (lighttpd stops reading only while it holds over 60 KB, but passes on less than 48 KB), and
+    # what an app has written when it hangs up.
+    # Ranges are the app's business: lighttpd would cut up short answers that happen to be complete.
+    # A client that goes is a connection that ends, for the app as well, even while it is silent.
     # A backend that did not answer is asked again at the next full second, not later.
     # An open WebSocket counts as a request being read; other clients get lighttpd's 60 s.
+    # proxy.header could not mend redirects: it has to know in advance by which names clients come.
     return f"""\
+server.upload-dirs = ("/tmp", "{_SPOOL}")
 server.upload-temp-file-size = {SPOOL_FILE_BYTES}
 server.stream-request-body = 2
 server.stream-response-body = 2
 server.range-requests = "disable"
 server.max-write-idle = {SILENT_STREAM_S}
 $REQUEST_HEADER["Upgrade"] != "" {{ server.max-read-idle = {SILENT_STREAM_S} }}
+magnet.attract-response-start-to = ("{_ANSWERS}")
 proxy.header = ("upgrade" => "enable")
 proxy.server = ("" => ((
     "host" => "127.0.0.1", "port" => {gateway.app_port},
     "disable-time" => 0, "tcp-fin-propagate" => "enable"
 )))
-magnet.attract-response-start-to = ("/etc/lighttpd/redirects.lua")
 """
 
 

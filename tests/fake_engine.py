@@ -16,7 +16,7 @@ from itertools import count
 from threading import RLock
 from typing import IO
 
-from jobctl.engines.base import Condition, Container, ContainerSpec, Image
+from jobctl.engines.base import Condition, Container, ContainerSpec, Details, Image, Process
 from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
 
 TERMINATED = 128 + 15
@@ -149,6 +149,37 @@ class FakeEngine:
                 exit_code=found.exit_code,
                 restarts=found.restarts,
             )
+
+    def details(self, container: str) -> Details | None:
+        with self._asked():
+            found = self._containers.get(container)
+            if found is None:
+                return None
+            spec = found.spec
+            return Details(
+                command=spec.command,
+                env=spec.env,
+                labels=spec.labels,
+                user=spec.user,
+                read_only=spec.read_only,
+                cap_add=spec.cap_add,
+                cap_drop=["ALL"],
+                privileged=False,
+                no_new_privileges=True,
+                binds=spec.binds,
+                publishes=[spec.publish] if spec.publish else [],
+                addresses=["192.0.2.1"] if spec.network and found.pid else [],
+                memory=spec.memory,
+                pids=spec.pids,
+            )
+
+    def processes(self, container: str) -> list[Process]:
+        with self._asked():
+            found = self._containers.get(container)
+            if found is None or found.pid is None:
+                return []
+            uid, command = int(found.spec.user.partition(":")[0]), " ".join(found.spec.command)
+            return [Process(pid=found.pid, uid=uid, command=command)]
 
     def logs(
         self,

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from jobctl.engines.base import Bind, ContainerSpec, Healthcheck, Publish
+from jobctl.engines.base import Bind, ContainerSpec, Healthcheck, Process, Publish
 from jobctl.engines.docker_values import (
     container_from,
     create_kwargs,
+    details_from,
     health_kwargs,
     host_kwargs,
+    processes_from,
 )
 
 
@@ -171,3 +173,110 @@ def test_an_entry_may_lack_what_is_empty() -> None:
     found = container_from(ENTRY | {"Labels": None, "Ports": None, "Names": None})
 
     assert (found.labels, found.ports, found.name) == ({}, frozenset(), "")
+
+
+# The engine's inspect and top answers
+
+LOCKED = {
+    "ReadonlyRootfs": True,
+    "CapAdd": None,
+    "CapDrop": ["ALL"],
+    "Privileged": False,
+    "SecurityOpt": ["no-new-privileges:true"],
+    "Memory": 1024,
+    "PidsLimit": 9,
+    "PortBindings": {"8443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8000"}]},
+}
+ANSWER: dict[str, Any] = {
+    "Path": "serve",
+    "Args": ["--all", "a b"],
+    "Config": {"Env": ["A=b=c", "EMPTY="], "Labels": {"x": "y"}, "User": "1000:1000"},
+    "HostConfig": LOCKED,
+    "Mounts": [
+        {"Type": "bind", "Source": "/a", "Destination": "/b", "RW": False},
+        {"Type": "bind", "Source": "/c", "Destination": "/d", "RW": True},
+        {"Type": "volume", "Source": "/var/lib/v", "Destination": "/v", "RW": True},
+    ],
+    "NetworkSettings": {"Networks": {"n": {"IPAddress": "172.18.0.2", "GlobalIPv6Address": ""}}},
+}
+
+
+def test_details_of_a_locked_down_container() -> None:
+    found = details_from(ANSWER)
+
+    assert found.command == ["serve", "--all", "a b"]
+    assert found.env == {"A": "b=c", "EMPTY": ""}
+    assert (found.labels, found.user) == ({"x": "y"}, "1000:1000")
+    assert (found.read_only, found.privileged, found.no_new_privileges) == (True, False, True)
+    assert (found.cap_add, found.cap_drop) == ([], ["ALL"])
+    assert (found.memory, found.pids) == (1024, 9)
+    assert found.addresses == ["172.18.0.2"]
+    assert found.publishes == [Publish(address="127.0.0.1", host_port=8000, container_port=8443)]
+
+
+def test_details_name_the_host_paths_that_are_mounted() -> None:
+    assert details_from(ANSWER).binds == [
+        Bind(source="/a", target="/b"),
+        Bind(source="/c", target="/d", read_only=False),
+    ]
+
+
+def test_details_of_a_container_that_is_not_locked_down() -> None:
+    """As ``docker run`` makes it: what is not set is null."""
+    loose = dict.fromkeys(LOCKED) | {"Privileged": True, "CapAdd": ["NET_ADMIN"], "Memory": 0}
+    config = dict.fromkeys(ANSWER["Config"])
+
+    found = details_from(ANSWER | {"HostConfig": loose, "Config": config, "Mounts": None})
+
+    assert (found.read_only, found.privileged, found.no_new_privileges) == (False, True, False)
+    assert (found.cap_add, found.cap_drop) == (["NET_ADMIN"], [])
+    assert (found.memory, found.pids) == (0, 0)
+    assert (found.env, found.labels, found.user) == ({}, {}, "")
+    assert (found.binds, found.publishes) == ([], [])
+
+
+def test_a_port_published_anyhow_is_published_on_all_addresses() -> None:
+    """As ``docker run -p 9000`` and ``-P`` ask: no address, and a host port that is made up."""
+    host = LOCKED | {"PortBindings": {"9000/tcp": [{"HostIp": "", "HostPort": ""}], "1/tcp": None}}
+
+    (found,) = details_from(ANSWER | {"HostConfig": host}).publishes
+
+    assert found == Publish(address="0.0.0.0", host_port=0, container_port=9000)
+
+
+@pytest.mark.parametrize("limit", [None, 0, -1])
+def test_the_engine_has_three_ways_to_say_no_limit(limit: int | None) -> None:
+    assert details_from(ANSWER | {"HostConfig": LOCKED | {"PidsLimit": limit}}).pids == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "forbids"),
+    [
+        ("no-new-privileges", True),
+        ("no-new-privileges:true", True),
+        ("no-new-privileges=true", True),
+        ("no-new-privileges:false", False),
+        ("seccomp=unconfined", False),
+    ],
+)
+def test_new_privileges_are_forbidden_in_several_spellings(option: str, forbids: bool) -> None:
+    host = LOCKED | {"SecurityOpt": [option]}
+
+    assert details_from(ANSWER | {"HostConfig": host}).no_new_privileges is forbids
+
+
+def test_addresses_of_both_families_and_of_none() -> None:
+    both = {"n": {"IPAddress": "172.18.0.2", "GlobalIPv6Address": "fd00::2"}}
+
+    assert details_from(ANSWER | {"NetworkSettings": {"Networks": both}}).addresses == [
+        "172.18.0.2",
+        "fd00::2",
+    ]
+    assert details_from(ANSWER | {"NetworkSettings": {"Networks": None}}).addresses == []
+
+
+def test_processes_of_the_top_answer() -> None:
+    answer = {"Titles": ["PID", "UID", "COMMAND"], "Processes": [["7", "1000", "serve --all"]]}
+
+    assert processes_from(answer) == [Process(pid=7, uid=1000, command="serve --all")]
+    assert processes_from({"Processes": None}) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import ipaddress
 import json
 import socket
 import socketserver
@@ -18,7 +19,16 @@ from typing import Any, Protocol
 
 import pytest
 
-from jobctl.engines.base import Bind, Condition, Container, ContainerSpec, Engine, Healthcheck
+from jobctl.engines.base import (
+    Bind,
+    Condition,
+    Container,
+    ContainerSpec,
+    Details,
+    Engine,
+    Healthcheck,
+    Process,
+)
 from jobctl.engines.base import Publish as PublishedPort
 from jobctl.engines.docker import DockerEngine
 from jobctl.engines.endpoints import connect
@@ -178,6 +188,12 @@ def started(host: Host, command: Sequence[str] = FOREVER, **changes: Any) -> str
 
 def condition(host: Host, container: str) -> Condition:
     found = host.engine.condition(container)
+    assert found is not None
+    return found
+
+
+def details(host: Host, container: str) -> Details:
+    found = host.engine.details(container)
     assert found is not None
     return found
 
@@ -649,6 +665,105 @@ def test_a_container_joins_the_network_of_one_that_runs(host: Host) -> None:
 def test_a_container_can_not_join_one_that_is_not_there(host: Host) -> None:
     with pytest.raises(JobctlError):
         started(host, joins=NO_ID)
+
+
+# Details and processes
+
+
+def test_details_are_what_a_container_was_created_with(host: Host, tmp_path: Path) -> None:
+    bind = Bind(source=str(tmp_path), target="/data", read_only=False)
+    container = created(
+        host,
+        ["echo", "a b"],
+        labels={"jobctl.test": "a=b c"},
+        env={"COLOUR": "a=b", "NONE": ""},
+        binds=[bind],
+        memory=64 * 1024**2,
+        pids=77,
+    )
+
+    found = details(host, container)
+
+    assert list(found.command) == ["echo", "a b"]
+    assert found.labels["jobctl.test"] == "a=b c"
+    assert (found.env["COLOUR"], found.env["NONE"]) == ("a=b", "")
+    assert found.user == "65532:65532"
+    assert list(found.binds) == [bind]
+    assert (found.memory, found.pids) == (64 * 1024**2, 77)
+
+
+def test_details_tell_that_a_container_is_locked_down(host: Host) -> None:
+    found = details(host, created(host))
+
+    assert (found.read_only, found.privileged, found.no_new_privileges) == (True, False, True)
+    assert (list(found.cap_add), list(found.cap_drop)) == ([], ["ALL"])
+    assert list(found.binds) == []
+    assert list(found.publishes) == []
+
+
+def test_details_name_the_port_that_is_published(host: Host) -> None:
+    publish, network = publishing(free_port()), host.engine.ensure_network(host.network_name())
+
+    found = details(host, created(host, publish=publish, network=network))
+
+    assert list(found.publishes) == [publish]
+
+
+def test_details_tell_what_a_container_was_given_back(host: Host) -> None:
+    found = details(host, created(host, read_only=False, cap_add=["NET_RAW"], user="0:0"))
+
+    assert (found.read_only, list(found.cap_add), found.user) == (False, ["NET_RAW"], "0:0")
+
+
+def test_a_container_has_an_address_while_it_runs_in_a_network_of_its_own(host: Host) -> None:
+    network = host.engine.ensure_network(host.network_name())
+    first = created(host, network=network)
+    second = created(host, joins=first)
+    assert list(details(host, first).addresses) == []
+
+    host.engine.start(first)
+    host.engine.start(second)
+
+    (address,) = details(host, first).addresses
+    assert ipaddress.ip_address(address)
+    assert list(details(host, second).addresses) == []
+
+
+def test_what_is_gone_has_no_details_and_no_processes(host: Host) -> None:
+    assert host.engine.details(NO_ID) is None
+    assert host.engine.processes(NO_ID) == []
+
+
+def test_a_running_container_has_processes_of_its_user(host: Host) -> None:
+    container = started(host, ["sleep", "1000"], user="65531:65531")
+
+    def found() -> list[Process]:
+        processes = host.engine.processes(container)
+        return [process for process in processes if process.command == "sleep 1000"]
+
+    (process,) = eventually(found)  # the init comes first
+    assert process.uid == 65531
+    assert {process.uid for process in host.engine.processes(container)} == {65531}
+    assert process.pid > 0
+
+
+def test_a_process_is_told_with_all_of_its_command(host: Host) -> None:
+    """However long: ``ps`` likes to cut its lines at the width of a terminal."""
+    container = started(host, ["sh", "-c", "sleep 1000; true", "x" * 5000])
+
+    commands = [process.command for process in host.engine.processes(container)]
+
+    assert any(command.endswith("x" * 5000) for command in commands)
+
+
+def test_what_does_not_run_has_no_processes(host: Host) -> None:
+    container = created(host)
+    assert host.engine.processes(container) == []
+
+    host.engine.start(container)
+    host.engine.stop(container, grace=0)
+
+    assert host.engine.processes(container) == []
 
 
 # Inside

@@ -4,10 +4,11 @@ set -eu
 root=$1
 programs="/usr/sbin/lighttpd /usr/bin/busybox"
 # mod_setenv is part of the program.
-modules="mod_auth mod_authn_file mod_openssl mod_proxy"
+modules="mod_auth mod_authn_file mod_magnet mod_openssl mod_proxy"
 
-mkdir -p "$root/etc" "$root/tmp" "$root/usr/bin" "$root/usr/sbin" "$root/var/empty"
-chmod 1777 "$root/tmp"
+mkdir -p "$root/etc/lighttpd" "$root/tmp" "$root/usr/bin" "$root/usr/sbin" "$root/var/empty" \
+    "$root/var/spool/lighttpd"
+chmod 1777 "$root/tmp" "$root/var/spool/lighttpd"
 for directory in bin sbin lib lib64; do
     mkdir -p "$root/usr/$directory"
     ln -s "usr/$directory" "$root/$directory"
@@ -34,6 +35,7 @@ for file in $programs; do
         place "$library"
     done
 done
+install -m 644 "$(dirname "$0")/answers.lua" "$root/etc/lighttpd/"
 # lighttpd evaluates part of its configuration with /bin/sh.
 ln -s busybox "$root/usr/bin/sh"
 for name in busybox-static lighttpd; do

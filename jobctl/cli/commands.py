@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobctl.cli import launching, machine, render, settings
+from jobctl.cli import checking, launching, machine, render, settings
 from jobctl.cli.context import Options, broker, job_ids
 from jobctl.errors import JobctlError
 
@@ -32,6 +32,7 @@ authority = typer.Typer(
 app.add_typer(images, name="images")
 app.add_typer(authority, name="ca")
 launching.add_to(app)
+checking.add_to(app)
 settings.add_to(app)
 machine.add_to(app)
 

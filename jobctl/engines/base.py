@@ -109,6 +109,40 @@ class Condition:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Details:
+    """What the engine has on record about a container, for who wants to make sure of it.
+
+    ``command`` is all that it was told to run, ``user`` what it was told to run as. ``addresses``
+    are its own IP addresses; there are none while it doesn't run, or if it joined another
+    container. ``memory`` is in bytes; 0 there and in ``pids`` is no limit.
+    """
+
+    command: Sequence[str]
+    env: Mapping[str, str]
+    labels: Mapping[str, str]
+    user: str
+    read_only: bool
+    cap_add: Sequence[str]
+    cap_drop: Sequence[str]
+    privileged: bool
+    no_new_privileges: bool
+    binds: Sequence[Bind]
+    publishes: Sequence[Publish]
+    addresses: Sequence[str]
+    memory: int
+    pids: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """A process in a container, as the engine's host knows it; ``command`` is its argv, joined."""
+
+    pid: int
+    uid: int
+    command: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Image:
     """An image on the engine; ``size`` is in bytes."""
 
@@ -158,6 +192,12 @@ class Engine(Protocol):
 
     def condition(self, container: str) -> Condition | None:
         """Return how a container is doing, ``None`` if there is none."""
+
+    def details(self, container: str) -> Details | None:
+        """Return what a container was created with, ``None`` if there is none."""
+
+    def processes(self, container: str) -> list[Process]:
+        """Return the processes in a container; there are none while it doesn't run or is gone."""
 
     def logs(
         self, container: str, *, tail: int | None = None, follow: bool = False

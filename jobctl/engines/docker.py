@@ -20,8 +20,15 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import EndpointConfig
 from docker.utils import parse_repository_tag
 
-from jobctl.engines.base import Condition, Container, ContainerSpec, Image
-from jobctl.engines.docker_values import container_from, create_kwargs, host_kwargs
+from jobctl.engines.base import Condition, Container, ContainerSpec, Details, Image, Process
+from jobctl.engines.docker_values import (
+    TOP_COLUMNS,
+    container_from,
+    create_kwargs,
+    details_from,
+    host_kwargs,
+    processes_from,
+)
 from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
 
 P = ParamSpec("P")
@@ -36,7 +43,8 @@ NETWORK_LOOKS = 40
 _PORT_BOUND = re.compile(
     r"port is already allocated|address already in use|failed to bind (host )?port", re.IGNORECASE
 )
-
+# Refused with 409 or 500, depending on the engine's version.
+_NOT_RUNNING = re.compile(r"is not running|is restarting", re.IGNORECASE)
 _NO_GPU = re.compile(r"could not select device driver|nvidia-container-cli", re.IGNORECASE)
 
 
@@ -170,6 +178,24 @@ class DockerEngine:
             out_of_memory=bool(state.get("OOMKilled")),
             stop_grace=answer["Config"].get("StopTimeout") or 10,
         )
+
+    @translated
+    def details(self, container: str) -> Details | None:
+        try:
+            return details_from(self._api.inspect_container(container))
+        except NotFound:
+            return None
+
+    @translated
+    def processes(self, container: str) -> list[Process]:
+        try:
+            return processes_from(self._api.top(container, ps_args=TOP_COLUMNS))
+        except NotFound:
+            return []
+        except APIError as error:
+            if _NOT_RUNNING.search(str(error.explanation)):
+                return []
+            raise
 
     @translated
     def logs(

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from docker.types import Healthcheck as DockerHealthcheck
 
-from jobctl.engines.base import Bind, Container, ContainerSpec, Healthcheck
+from jobctl.engines.base import (
+    Bind,
+    Container,
+    ContainerSpec,
+    Details,
+    Healthcheck,
+    Process,
+    Publish,
+)
 
 CPU_PERIOD_US = 100_000
+# For ps on the engine's host: columns of any width, the engine itself looks for the one named PID.
+TOP_COLUMNS = "-ww -eo pid,uid,args"
+_NO_NEW = re.compile(r"no-new-privileges([:=]true)?")
 _HEALTH = re.compile(r"\((?:health: )?(healthy|unhealthy|starting)\)")
 
 
@@ -109,3 +120,55 @@ def container_from(entry: Mapping[str, Any]) -> Container:
             port["PublicPort"] for port in entry.get("Ports") or [] if "PublicPort" in port
         ),
     )
+
+
+def details_from(answer: Mapping[str, Any]) -> Details:
+    """Return a container's details from the engine's inspect answer.
+
+    That has ``null`` for what is empty, and for no limit ``null``, 0 or -1.
+    """
+    config, host = answer["Config"], answer["HostConfig"]
+    networks = (answer["NetworkSettings"].get("Networks") or {}).values()
+    pairs = (line.partition("=") for line in config.get("Env") or ())
+    found = (net.get(key) for net in networks for key in ("IPAddress", "GlobalIPv6Address"))
+    return Details(
+        command=[answer["Path"], *(answer.get("Args") or ())],
+        env={name: value for name, _, value in pairs},
+        labels=config.get("Labels") or {},
+        user=config.get("User") or "",
+        read_only=bool(host.get("ReadonlyRootfs")),
+        cap_add=host.get("CapAdd") or [],
+        cap_drop=host.get("CapDrop") or [],
+        privileged=bool(host.get("Privileged")),
+        no_new_privileges=any(
+            _NO_NEW.fullmatch(option) for option in host.get("SecurityOpt") or ()
+        ),
+        binds=[
+            Bind(source=mount["Source"], target=mount["Destination"], read_only=not mount["RW"])
+            for mount in answer.get("Mounts") or ()
+            if mount["Type"] == "bind"
+        ],
+        publishes=[*_published(host.get("PortBindings") or {})],
+        addresses=[address for address in found if address],
+        memory=max(0, host.get("Memory") or 0),
+        pids=max(0, host.get("PidsLimit") or 0),
+    )
+
+
+def _published(bindings: Mapping[str, Sequence[Mapping[str, str]]]) -> Iterator[Publish]:
+    """Yield ports from ``{"8443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8000"}]}``."""
+    for inside, places in bindings.items():
+        for place in places or ():
+            yield Publish(
+                address=place.get("HostIp") or "0.0.0.0",  # noqa: S104, what the engine means
+                host_port=int(place.get("HostPort") or 0),
+                container_port=int(inside.partition("/")[0]),
+            )
+
+
+def processes_from(answer: Mapping[str, Any]) -> list[Process]:
+    """Return processes from the engine's top answer, asked for ``TOP_COLUMNS``."""
+    return [
+        Process(pid=int(pid), uid=int(uid), command=command)
+        for pid, uid, command in answer.get("Processes") or ()
+    ]

@@ -50,8 +50,9 @@ def wait(
             check()
             if time.monotonic() + pause > deadline:
                 raise JobctlError(
-                    f"not ready after {timeout:g} s: {reason}; see whether the app listens on the "
-                    "port that its section says, or allow more with --timeout"
+                    f"not ready after {timeout:g} s: {reason}; see whether the app listens on its "
+                    "app_port, which is the job's own port if nothing says otherwise, or allow "
+                    "more with --timeout"
                 ) from None
         else:
             return

@@ -1,0 +1,68 @@
+"""The command ``check``: puts an app through the conformance test and shows what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobctl.cli import render
+from jobctl.cli.context import broker
+from jobctl.cli.launching import AppName, AppPort, Args, Image, order
+from jobctl.errors import JobctlError
+
+if TYPE_CHECKING:
+    from jobctl.conformance import Finding
+
+_WORDS = {True: "PASS", False: "FAIL", None: "SKIP"}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command()(check)
+
+
+def check(
+    context: typer.Context,
+    app: AppName = None,
+    args: Args = None,
+    image: Image = None,
+    app_port: AppPort = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Launch an app, check that it is protected and locked down and leaves nothing, remove it.
+
+    Exits with 1 if something is not as it should be.
+
+    Example: jobctl check conduit
+    """
+    from jobctl import conformance
+
+    wanted = order(app, args, image)
+    if app_port is not None:
+        wanted = replace(wanted, changes={"app_port": app_port})
+    findings = conformance.check(broker(context), wanted)
+    if json:
+        print(render.as_json([asdict(finding) for finding in findings]))
+    else:
+        print(render.clean(_table(findings)))
+    if any(finding.passed is False for finding in findings):
+        raise typer.Exit(JobctlError.exit_code)
+
+
+def _table(findings: Sequence[Finding]) -> str:
+    lines = [_line(finding) for finding in findings]
+    passed, failed, skipped = (
+        sum(finding.passed is state for finding in findings) for state in (True, False, None)
+    )
+    summary = f"{passed} passed, {failed} failed"
+    return "\n".join([*lines, summary + (f", {skipped} not checked" if skipped else "")])
+
+
+def _line(finding: Finding) -> str:
+    line = f"{_WORDS[finding.passed]}  {finding.what}"
+    # Messages with the last lines of a log have more than one.
+    detail = finding.detail.replace("\n", "\n      ")
+    return f"{line}: {detail}" if detail else line
