@@ -20,7 +20,7 @@ GATEWAY_IMAGE = "jobctl/gateway"
 UNPRIVILEGED_UID = 65532
 """Whom containers run as when the caller is root."""
 
-_TMPFS = "rw,noexec,nosuid,nodev,size=256m,mode=1777"
+_TMPFS = "rw,noexec,nosuid,nodev,mode=1777"
 _MASK = "ro,noexec,nosuid,nodev,size=64k"
 
 
@@ -80,7 +80,8 @@ def gateway_spec(job: Job, settings: Settings, config_path: str) -> ContainerSpe
         cpus=settings.section.cpus,
         pids=64,
         binds=_same_paths([config_path, *settings.secrets]),
-        tmpfs={"/tmp": _TMPFS},  # noqa: S108, inside the container
+        # It counts as memory, of which uploads must not take all; what is more goes to the disk.
+        tmpfs={"/tmp": f"{_TMPFS},size=32m"},  # noqa: S108, inside the container
         publish=Publish(
             address=job.bind_address,
             host_port=int(job.port),
@@ -101,7 +102,7 @@ def app_spec(job: Job, settings: Settings, *, joins: str | None) -> ContainerSpe
     section = settings.section
     user = user_of(section, default=settings.user)
     own = f"uid={user.partition(':')[0]}"
-    tmpfs = {"/tmp": _TMPFS}  # noqa: S108, inside the container
+    tmpfs = {"/tmp": f"{_TMPFS},size=256m"}  # noqa: S108, inside the container
     # Programs that users install there have to run; the memory limit is the limit.
     tmpfs |= dict.fromkeys(section.writable, f"rw,exec,nosuid,nodev,mode=0755,{own}")
     # A mask keeps the mode of what it hides, 0700, and single files show through it again.

@@ -317,7 +317,7 @@ def test_a_bad_app_fails_where_it_is_bad(trials: dict[str, Trial], app: str) -> 
 
     failed = trial.details(False)
 
-    assert list(failed) == [bad.fails], failed
+    assert list(failed) == [bad.fails], "\n".join(failed.values())
     assert bad.says in failed[bad.fails]
     assert set(trial.details(None)) == bad.not_checked
     assert trial.done.returncode == 1

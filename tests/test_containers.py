@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobctl import containers, gateway
-from jobctl.config import Section
+from jobctl.config import Section, bytes_of
 from jobctl.engines.base import Bind, ContainerSpec
 from jobctl.errors import JobctlError
 from jobctl.job import Job, Status
@@ -141,6 +141,13 @@ def test_scratch_space_is_limited_and_runs_no_programs() -> None:
         options = spec.tmpfs[SCRATCH].split(",")
         assert {"noexec", "nosuid", "nodev"} <= set(options)
         assert any(option.startswith("size=") for option in options)
+
+
+def test_the_gateway_s_scratch_space_is_a_part_of_its_memory() -> None:
+    first, _ = pair()
+
+    size = next(o for o in first.tmpfs[SCRATCH].split(",") if o.startswith("size="))
+    assert bytes_of(size.removeprefix("size=")) <= first.memory / 4
 
 
 def test_the_gateway_checks_its_health_and_the_app_s() -> None:

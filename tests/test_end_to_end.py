@@ -200,7 +200,10 @@ def test_containers_are_locked_down(
     secrets = {".key", ".crt", "_htpasswd"}
     mounted = {mount["Source"] for mount in app["Mounts"]}
     assert not any(source.endswith(tuple(secrets)) for source in mounted)
-    assert all(not mount["RW"] for mount in gateway["Mounts"] + app["Mounts"])
+    mounts = gateway["Mounts"] + app["Mounts"]
+    assert all(not mount["RW"] for mount in mounts if mount["Type"] == "bind")
+    volumes = [mount["Destination"] for mount in mounts if mount["Type"] != "bind"]
+    assert volumes == ["/var/spool/lighttpd"]
     assert gateway["HostConfig"]["PortBindings"]["8443/tcp"][0]["HostIp"] == "127.0.0.1"
     assert not app["HostConfig"]["PortBindings"]
     for container in conduit["container_ids"]:

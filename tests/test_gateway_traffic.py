@@ -82,9 +82,10 @@ def talk(running: Running, conversation: Callable[[Session], Awaitable[None]]) -
     """Hold a conversation over connections that are not limited in number."""
 
     async def run() -> None:
-        connector = aiohttp.TCPConnector(ssl=running.tls(), limit=0, ssl_shutdown_timeout=0)
+        connector = aiohttp.TCPConnector(ssl=running.tls(), limit=0)
         async with Session(running.url, connector=connector) as session:
             await conversation(session)
+        await asyncio.sleep(0.25)  # TLS connections take that to close, says aiohttp's manual
 
     asyncio.run(run())
 
