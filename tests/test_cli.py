@@ -338,7 +338,8 @@ def test_log_lines_do_not_drive_the_terminal(site: Site) -> None:
 def test_every_command_has_help_with_an_example(site: Site) -> None:
     commands = re.findall(r"^│ ([a-z]+)  ", site.run("--help").stdout, re.MULTILINE)
     nested = [["images", "build"], ["images", "ls"], ["ca", "path"], ["ca", "export"]]
-    single = [[name] for name in commands if name not in ("images", "ca")]
-    assert len(single) == 13
+    nested += [["config", "show"], ["config", "import"], ["config", "schema"]]
+    single = [[name] for name in commands if name not in ("images", "ca", "config")]
+    assert len(single) == 15
     for words in single + nested:
         assert "Example: jobctl" in site.run(*words, "--help").stdout.replace("curl", "jobctl")

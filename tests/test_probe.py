@@ -99,6 +99,8 @@ class App:
     right: int = 200
     unavailable: int = 0
     """How many requests are answered with 503 first."""
+    stale: int = 0
+    """How many right passwords are refused first, because of their nonce."""
     keep_alive: bool = True
     leaf: certs.Pair = LEAF
     asked: list[str] = field(default_factory=list)
@@ -114,6 +116,9 @@ class App:
             right = digest_is_right(authorization, path=path)
         else:
             right = basic_is_right(authorization)
+        if right and self.stale > 1:
+            self.stale -= 1
+            return 401
         return self.right if right else self.wrong
 
     def challenged(self) -> str:
@@ -123,6 +128,7 @@ class App:
             return f'Basic realm="{REALM}", charset="UTF-8"'
         return (
             f'Digest realm="{REALM}", charset="UTF-8", algorithm=MD5, nonce="{NONCE}", qop="auth"'
+            + (", stale=true" if self.stale else "")
         )
 
 
@@ -341,6 +347,12 @@ def test_a_job_that_refuses_the_right_password_is_told_apart(tmp_path: Path, sch
         pytest.raises(Unprotected, match="the right password is refused"),
     ):
         wait(port, auth=scheme)
+
+
+def test_an_outdated_challenge_is_asked_for_again(tmp_path: Path) -> None:
+    """A server that has several clocks refuses what another has dated in its future."""
+    with serving(App(stale=3), tmp_path) as port:
+        wait(port)
 
 
 def other_leaf() -> certs.Pair:

@@ -25,6 +25,9 @@ def verify(client: Client, target: Target, secret: Secret) -> None:
     if secret.password is None and secret.digest_a1 is None:
         return
     right = client.get(target.path, **_authorization(target, secret, challenge))
+    if "stale=true" in right.header("WWW-Authenticate").lower():
+        # The nonce was not taken, whatever the password (RFC 7616, 3.3).
+        raise NotReady("the challenge was outdated when it was answered")
     if right.status == http.HTTPStatus.UNAUTHORIZED:
         raise Unprotected("the right password is refused; the password file is not the job's")
     if right.failed:
