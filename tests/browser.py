@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,22 @@ from tests.site import Site
 Browse = Callable[..., Page]
 
 SLOW_MS = 20_000
+TENTATIVE = 0x40
+
+
+def await_quiet_network() -> None:
+    """Wait until the addresses of the interfaces that a launch has made are settled.
+
+    Chromium gives up all that it is loading when one changes, and the kernel takes a second or two
+    to make sure of an IPv6 address (``IFA_F_TENTATIVE`` of rtnetlink(7), the fifth column).
+    """
+    addresses = Path("/proc/net/if_inet6")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and addresses.exists():
+        flags = [int(line.split()[4], 16) for line in addresses.read_text().splitlines()]
+        if not any(flag & TENTATIVE for flag in flags):
+            return
+        time.sleep(0.1)
 
 
 def trust(site: Site) -> Path:
@@ -39,6 +56,7 @@ def browsing(site: Site) -> Iterator[Browse]:
         opened: list[BrowserContext] = []
 
         def browse(user: str | None = None, password: str = "") -> Page:
+            await_quiet_network()
             context = playwright.chromium.launch_persistent_context(
                 home / f"profile{len(opened)}",
                 executable_path="/usr/bin/chromium",
