@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +16,7 @@ from typing import Any
 from jobctl import helpers
 from jobctl.config import Config, override
 from jobctl.errors import JobctlError
-from jobctl.schema import Section
+from jobctl.schema import Section, nearest_app_name
 
 FUNCTIONS = ("get_password", "gen_cert", "gen_config", "get_launch_cmd")
 
@@ -118,8 +117,8 @@ def load(name: str, config: Config, changes: Mapping[str, Any] | None = None) ->
 
 def ad_hoc(image: str, changes: Mapping[str, Any]) -> App:
     """Return an app of which there is no section, but an image, which it is named after."""
-    name = image.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
-    name = re.sub(r"[^a-z0-9_-]+", "-", name).strip("-_")[:40] or "app"
+    last = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+    name = nearest_app_name(last) or "app"
     section = override(name, Section(), {"image": image, **changes})
     return App(name, section, helpers, "the default module")
 

@@ -17,7 +17,7 @@ import msgspec
 
 from jobctl import yamlfile
 from jobctl.errors import JobctlError, UsageError
-from jobctl.schema import APP_NAME, SIZE, Build, File, General, Section
+from jobctl.schema import APP_NAME, APP_NAME_EXPECTED, SIZE, Build, File, General, Section
 from jobctl.validation import check
 
 __all__ = ["Build", "Config", "General", "Origin", "Section"]
@@ -159,9 +159,12 @@ def override(app: str, section: Section, changes: Mapping[str, Any]) -> Section:
     Raises:
         UsageError: a value is wrong, or the values don't go together.
     """
-    before = {**section.options, **{key: getattr(section, key) for key in _KEYS}}
+    if not changes:
+        return section
+    own = msgspec.to_builtins(section)
+    del own["options"]  # they stay as the file has them, dates too
     try:
-        return _section(app, msgspec.to_builtins(before | dict(changes)), "command line")
+        return _section(app, {**section.options, **own, **changes}, "command line")
     except JobctlError as error:
         raise UsageError(str(error)) from None
 
@@ -223,8 +226,7 @@ def _general(values: Mapping[str, Any], path: Path) -> General:
 def _section(name: str, raw: Any, path: object) -> Section:
     if re.fullmatch(APP_NAME, name) is None:
         raise JobctlError(
-            f'{path}: apps: "{name}" can\'t be the name of an app; expected up to 40 lower-case '
-            "letters, digits, dashes and underscores"
+            f'{path}: apps: "{name}" can\'t be the name of an app; expected {APP_NAME_EXPECTED}'
         )
     values = check(raw, dict[str, Any], path, ("apps", name))
     given = {key: value for key, value in values.items() if key in _KEYS}

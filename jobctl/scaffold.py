@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jobctl import config, yamlfile
 from jobctl.errors import JobctlError
-from jobctl.schema import APP_NAME
+from jobctl.schema import APP_NAME, APP_NAME_EXPECTED
 
 _TEMPLATE = Path(__file__).parent / "template"
 _NEW_CONFIG = """\
@@ -30,10 +30,7 @@ def create(name: str, *, catalogue: config.Config) -> list[Path]:
             nothing is.
     """
     if re.fullmatch(APP_NAME, name) is None:
-        raise JobctlError(
-            f'"{name}" can\'t be the name of an app; expected up to 40 lower-case letters, digits, '
-            "dashes and underscores"
-        )
+        raise JobctlError(f'"{name}" can\'t be the name of an app; expected {APP_NAME_EXPECTED}')
     if name in catalogue.origins:
         raise JobctlError(
             f'there is an app "{name}" already, from {catalogue.origins[name]}; take another name'

@@ -5,6 +5,7 @@ Finding and reading files is for ``jobctl.config``. The JSON Schema for editors 
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,6 +16,13 @@ from jobctl import placeholders
 SIZE = r"([1-9][0-9]*)([kKmMgG]?)"
 MOUNT = r"(~?/[^:]*|~):(/[^:]*)(?::(ro|rw))?"
 APP_NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
+APP_NAME_EXPECTED = "up to 40 lower-case letters, digits, dashes and underscores"
+
+
+def nearest_app_name(text: str) -> str:
+    """Return the name that an app may have which is nearest to ``text``; it may be empty."""
+    return re.sub("[^a-z0-9_-]+", "-", text.strip().lower())[:40].strip("-_")
+
 
 EXPECTED: dict[str, str] = {}
 """In words, what the text that a pattern describes has to be."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import docker
 import pytest
@@ -29,6 +29,9 @@ from tests.browser import browse
 from tests.site import installed, installed_for_all, site, users_site
 
 __all__ = ["browse", "installed", "installed_for_all", "site", "users_site"]
+
+if TYPE_CHECKING:
+    from tests.gateway_site import Running
 
 T = TypeVar("T")
 
@@ -144,6 +147,19 @@ class Traces:
             if self.prefix in tag
         ]
         return [*self.containers().values(), *networks, *images]
+
+
+# Of the fixture ``gateways``, which each module that uses these has for its own app.
+
+
+@pytest.fixture(params=["digest", "basic"])
+def protected(request: pytest.FixtureRequest, gateways: dict[str, Running]) -> Running:
+    return gateways[request.param]
+
+
+@pytest.fixture
+def basic(gateways: dict[str, Running]) -> Running:
+    return gateways["basic"]
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -384,6 +385,17 @@ def test_keys_of_a_section_can_be_changed_for_once(tmp_path: Path) -> None:
 
     assert (app.section.memory, app.section.pids) == ("2g", 9)
     assert app.section.options == {"extra": 1, "more": 2}
+
+
+@pytest.mark.parametrize("changes", [{}, {"memory": "2g"}])
+def test_what_is_for_the_module_stays_as_the_file_has_it(
+    tmp_path: Path, changes: dict[str, str]
+) -> None:
+    (tmp_path / "config.yaml").write_text("apps: {demo: {since: 2016-05-04}}")
+
+    app = apps.load("demo", config.load(tmp_path / "config.yaml"), changes)
+
+    assert app.section.options == {"since": datetime.date(2016, 5, 4)}
 
 
 @pytest.mark.parametrize(

@@ -113,16 +113,6 @@ def gateways(
         yield running
 
 
-@pytest.fixture(params=["digest", "basic"])
-def protected(request: pytest.FixtureRequest, gateways: dict[str, Running]) -> Running:
-    return gateways[request.param]
-
-
-@pytest.fixture
-def basic(gateways: dict[str, Running]) -> Running:
-    return gateways["basic"]
-
-
 @pytest.mark.engine
 class TestThePassword:
     def test_without_it_nothing_is_served(self, protected: Running) -> None:

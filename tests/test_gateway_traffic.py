@@ -57,16 +57,6 @@ def gateways(
         yield running
 
 
-@pytest.fixture(params=["digest", "basic"])
-def protected(request: pytest.FixtureRequest, gateways: dict[str, Running]) -> Running:
-    return gateways[request.param]
-
-
-@pytest.fixture
-def basic(gateways: dict[str, Running]) -> Running:
-    return gateways["basic"]
-
-
 @pytest.fixture(scope="module")
 def hurried(
     engine: DockerEngine, traces: Traces, tmp_path_factory: pytest.TempPathFactory

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from jobctl.cli import render
-from jobctl.cli.context import broker
+from jobctl.cli.context import AsJson, broker
 from jobctl.cli.launching import AppName, AppPort, Args, Image, order
 from jobctl.errors import JobctlError
 
@@ -30,7 +30,7 @@ def check(
     args: Args = None,
     image: Image = None,
     app_port: AppPort = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Launch an app, check that it is protected and locked down and leaves nothing, remove it.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobctl.cli import checking, launching, machine, render, settings
-from jobctl.cli.context import Options, broker, job_ids
+from jobctl.cli.context import AsJson, Options, broker, job_ids
 from jobctl.errors import JobctlError
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ machine.add_to(app)
 
 JobRef = Annotated[str, typer.Argument(metavar="JOB", autocompletion=job_ids)]
 JobRefs = Annotated[list[str], typer.Argument(metavar="JOB...", autocompletion=job_ids)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _version(wanted: bool) -> None:

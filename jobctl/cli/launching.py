@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobctl.cli import render
-from jobctl.cli.context import app_names, broker
+from jobctl.cli.context import AsJson, app_names, broker
 from jobctl.errors import JobctlError, UsageError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def run(
     attach: Annotated[
         bool, typer.Option("--attach", help="Follow the log; Ctrl-C stops the job.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Launch an app and return once it is verified: reachable, and protected.
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from jobctl.cli import render
-from jobctl.cli.context import Options, broker, progress
+from jobctl.cli.context import AsJson, Options, broker, progress
 from jobctl.errors import JobctlError
 
 config = typer.Typer(help="Look at the configuration, or bring an older one.", no_args_is_help=True)
@@ -28,7 +28,7 @@ def show(
     apps: Annotated[
         list[str] | None, typer.Argument(metavar="[APP...]", help="Only these apps.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Print every value in force and where it came from.
 

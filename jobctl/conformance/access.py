@@ -101,8 +101,7 @@ def _check_refusal(trial: Trial, path: str) -> None:
     target = trial.target
     if not trial.behind_gateway:
         path, answer = _follow(Client(target, TIMEOUT_S), path)
-        refusals = (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN)
-        if answer.failed and answer.status not in refusals:
+        if answer.failed and not answer.refused:
             return
     probe.verify(replace(target, path=path), probe.Secret(), timeout=TIMEOUT_S)
 
@@ -112,9 +111,8 @@ def _follow(client: Client, path: str) -> tuple[str, Answer]:
     here = f"{client.target.address}:{client.target.port}"
     answer = client.get(path)
     for _ in range(MOST_REDIRECTS):
-        to = urlsplit(urljoin(f"https://{here}{path}", answer.header("Location")))
-        redirected = 300 <= answer.status < 400 and answer.header("Location")
-        if not redirected or to.netloc != here or to.path == client.target.login_path:
+        to = urlsplit(urljoin(f"https://{here}{path}", answer.location))
+        if not answer.location or to.netloc != here or to.path == client.target.login_path:
             break
         path = to._replace(scheme="", netloc="").geturl() or "/"
         answer = client.get(path)

@@ -11,7 +11,8 @@ from jobctl.errors import JobctlError
 from jobctl.legacy import document, ini, readings
 from jobctl.legacy.ini import Block
 from jobctl.legacy.notes import Notes
-from jobctl.legacy.sections import Writer, app_name
+from jobctl.legacy.sections import Writer
+from jobctl.schema import nearest_app_name
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def _named(blocks: Sequence[Block], notes: Notes) -> dict[str, Block]:
         where = f"{notes.source}:{block.line}: [{block.name}]"
         name = block.name
         if readings.refusal({"apps": {name: {}}}) is not None:
-            name = app_name(block.name)
+            name = nearest_app_name(block.name)
             if not name:
                 raise JobctlError(f"{where} can't be the name of an app; rename it, say to [app]")
             notes.add(

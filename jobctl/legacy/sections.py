@@ -12,6 +12,7 @@ from jobctl.config import General, Section
 from jobctl.legacy import document, modules, readings
 from jobctl.legacy.ini import Block, Key
 from jobctl.legacy.notes import Notes
+from jobctl.schema import nearest_app_name
 
 OWN = [key for key in Section.__struct_fields__ if key not in (*readings.DOCUMENTED, "options")]
 """The keys with a meaning that they did not have for the older scripts."""
@@ -159,7 +160,8 @@ class Writer:
         value, remarks = readings.without_remarks(readings.LIST, key.value)
         new_names = {block.name: name for name, block in apps.items()}
         listed = {
-            name: new_names.get(name, app_name(name)) for name in readings.names(value, new_names)
+            name: new_names.get(name, nearest_app_name(name))
+            for name in readings.names(value, new_names)
         }
         offered = list(dict.fromkeys(name for name in listed.values() if name in apps))
         lines = document.comments([*key.comments, *remarks])
@@ -185,8 +187,3 @@ class Writer:
                 block.line,
                 f"[{block.name}] lacks {', '.join(lacking)}; set what this is wrong for",
             )
-
-
-def app_name(name: str) -> str:
-    """Return the name of an app that is nearest to an older one; it may be empty."""
-    return re.sub("[^a-z0-9_-]+", "-", name.strip().lower())[:40].strip("-_")

@@ -62,6 +62,16 @@ class Answer:
     def failed(self) -> bool:
         return self.status >= http.HTTPStatus.BAD_REQUEST
 
+    @property
+    def refused(self) -> bool:
+        return self.status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN)
+
+    @property
+    def location(self) -> str:
+        """Where it leads on to; empty if it is no redirect."""
+        redirect = http.HTTPStatus.MULTIPLE_CHOICES <= self.status < http.HTTPStatus.BAD_REQUEST
+        return self.header("Location") if redirect else ""
+
     def header(self, name: str) -> str:
         """Return a header, empty if there is none."""
         return self.headers.get(name, "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,6 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from jobctl.probe.client import Answer, Client, NotReady, Secret, Target, Unprotected
 
-_REFUSALS = (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN)
 _PASSWORD = "password"  # noqa: S105, the type of an input
 _USER = ("text", "email", "")
 
@@ -85,7 +83,7 @@ def verify(client: Client, target: Target, secret: Secret, login_path: str) -> N
         return
     right = _log_in(client, target, login_path, secret.password)
     answer = client.get(target.path, **right)
-    if answer.status in _REFUSALS or _leads_to(answer, login_path):
+    if answer.refused or _leads_to(answer, login_path):
         raise Unprotected("the right password is refused; the app uses another than the job's")
     if answer.failed:
         raise NotReady(f"GET {target.path} answers {answer.status}")
@@ -125,7 +123,7 @@ def _cookie_header(cookies: Mapping[str, str]) -> dict[str, str]:
 
 def _shut_out(answer: Answer, target: Target, login_path: str, how: str) -> None:
     """Make sure that an answer is a refusal, or the way to the login form."""
-    if answer.status in _REFUSALS or _leads_to(answer, login_path):
+    if answer.refused or _leads_to(answer, login_path):
         return
     if answer.failed:
         raise NotReady(f"GET {target.path} answers {answer.status}")
@@ -136,5 +134,4 @@ def _shut_out(answer: Answer, target: Target, login_path: str, how: str) -> None
 
 
 def _leads_to(answer: Answer, login_path: str) -> bool:
-    redirects = http.HTTPStatus.MULTIPLE_CHOICES <= answer.status < http.HTTPStatus.BAD_REQUEST
-    return redirects and urlsplit(answer.header("Location")).path == login_path
+    return urlsplit(answer.location).path == login_path
