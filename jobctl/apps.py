@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.abc import ExecutionLoader
+from importlib.util import decode_source, module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jobctl import helpers
-from jobctl.config import Config, override
+from jobctl import helpers, ownership
+from jobctl.config import Config, Origin, override, shipped
 from jobctl.errors import JobctlError
 from jobctl.schema import Section, nearest_app_name
 
+MOST_BYTES = 1 << 20
 FUNCTIONS = ("get_password", "gen_cert", "gen_config", "get_launch_cmd")
 
 
@@ -59,6 +61,11 @@ class App:
             raise JobctlError(
                 f'{self.source}: gen_config returned "{path}"; expected a path that starts with '
                 f"{own / job['job_id']}_ or ."
+            )
+        if not path.isprintable():
+            raise JobctlError(
+                f"{self.source}: gen_config returned {path!a}; expected a name without "
+                "control characters"
             )
         if not Path(path).is_file():
             raise JobctlError(f'{self.source}: gen_config returned "{path}" but did not write it')
@@ -107,12 +114,19 @@ def load(name: str, config: Config, changes: Mapping[str, Any] | None = None) ->
         JobctlError: there is no such app, or its module can't be imported or lacks a function.
     """
     section = override(name, config.section(name), changes or {})
-    if section.app_module_path is None and section.app_module is None:
+    origin = config.origins[name]
+    path = module_of(name, section, origin)
+    if path is None:
         return App(name, section, helpers, "the default module")
-    path = config.origins[name].path.parent / (section.app_module_path or "app_modules")
-    if path.is_dir():
-        path = path / f"{section.app_module or f'{name}_module'}.py"
-    return App(name, section, _import(path), str(path))
+    return App(name, section, _import(path, source(path, origin)), str(path))
+
+
+def module_of(name: str, section: Section, origin: Origin) -> Path | None:
+    """Return the file of an app's module, ``None`` for an app that has the default one."""
+    if section.app_module_path is None and section.app_module is None:
+        return None
+    path = origin.path.parent / (section.app_module_path or "app_modules")
+    return path / f"{section.app_module or f'{name}_module'}.py" if path.is_dir() else path
 
 
 def ad_hoc(image: str, changes: Mapping[str, Any]) -> App:
@@ -123,14 +137,46 @@ def ad_hoc(image: str, changes: Mapping[str, Any]) -> App:
     return App(name, section, helpers, "the default module")
 
 
-def _import(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"jobctl_app_{path.stem}", path)
-    if spec is None or spec.loader is None:
+def source(path: Path, origin: Origin) -> bytes:
+    """Return the source of a module that nobody else could have written.
+
+    Raises:
+        JobctlError: others could have, or it can't be read.
+    """
+    if path.suffix != ".py":
         raise JobctlError(f"{path}: not a Python file; app_module_path has to name one")
-    module = importlib.util.module_from_spec(spec)
+    try:
+        if origin.package or path.is_relative_to(shipped()):
+            # Who can write these can write the code beside them, which is running already.
+            return ownership.read_plain(path, most=MOST_BYTES)
+        return ownership.read(path, most=MOST_BYTES)
+    except OSError as error:
+        raise JobctlError(f"{path}: can't import it: {error.strerror}") from None
+
+
+class _Loader(ExecutionLoader):
+    """Runs the source that was looked at, and no bytecode that lies beside it."""
+
+    def __init__(self, path: Path, source: bytes) -> None:
+        self._path = path
+        self._source = source
+
+    def get_filename(self, fullname: str) -> str:  # noqa: ARG002
+        return str(self._path)
+
+    def get_source(self, fullname: str) -> str:  # noqa: ARG002
+        return decode_source(self._source)
+
+
+def _import(path: Path, source: bytes) -> ModuleType:
+    loader = _Loader(path, source)
+    spec = spec_from_loader(f"jobctl_app_{path.stem}", loader)
+    if spec is None:
+        raise JobctlError(f"{path}: can't import it")
+    module = module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and pickle look a class's module up there
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[spec.name]
         raise JobctlError(f"{path}: can't import it: {type(error).__name__}: {error}") from error

@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
-from jobctl import yamlfile
+from jobctl import ownership, yamlfile
 from jobctl.errors import JobctlError, UsageError
-from jobctl.schema import APP_NAME, APP_NAME_EXPECTED, SIZE, Build, File, General, Section
+from jobctl.schema import APP_NAME, APP_NAME_EXPECTED, Build, File, General, Section, size_of
 from jobctl.validation import check
 
 __all__ = ["Build", "Config", "General", "Origin", "Section"]
@@ -25,7 +25,8 @@ __all__ = ["Build", "Config", "General", "Origin", "Section"]
 SHIPPED = "shipped"
 """In ``include``, the configuration that comes with jobctl."""
 
-_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+MOST_BYTES = 1 << 20
+MOST_INCLUDES = 8
 _KEYS = set(Section.__struct_fields__) - {"options"}
 
 
@@ -93,7 +94,12 @@ def find(explicit: str | None = None) -> Path:
     """
     for named in (explicit, os.environ.get("JOBCTL_CONFIG")):
         if named:
-            return Path(named).absolute()
+            try:
+                return Path(named).absolute()
+            except FileNotFoundError:
+                raise JobctlError(
+                    f'can\'t look for "{named}": the current directory is gone; change to another'
+                ) from None
     for candidate in (user_file(), Path("/etc/jobctl/config.yaml")):
         if candidate.is_file():
             return candidate
@@ -161,8 +167,9 @@ def override(app: str, section: Section, changes: Mapping[str, Any]) -> Section:
     """
     if not changes:
         return section
-    own = msgspec.to_builtins(section)
-    del own["options"]  # they stay as the file has them, dates too
+    # Options stay as the file has them, dates too.
+    own = msgspec.to_builtins(msgspec.structs.replace(section, options={}))
+    del own["options"]
     try:
         return _section(app, {**section.options, **own, **changes}, "command line")
     except JobctlError as error:
@@ -171,15 +178,14 @@ def override(app: str, section: Section, changes: Mapping[str, Any]) -> Section:
 
 def _read(origin: Origin, above: tuple[Path, ...] = ()) -> _Layer:
     path = origin.path
-    try:
-        raw = yamlfile.parse(path.read_bytes(), path)
-    except OSError as error:
-        raise JobctlError(f"{path}: can't read it: {error.strerror}") from None
+    raw = yamlfile.parse(_bytes(origin), path)
     said: File = check(raw, File, path, ())
     layer = _Layer()
-    for name in said.include or ():
+    if said.include and len(above) >= MOST_INCLUDES:
+        raise JobctlError(f"{path}: include: more than {MOST_INCLUDES} files include each other")
+    for name in dict.fromkeys(said.include or ()):
         included = _included(name, path)
-        if included in (*above, path):
+        if os.path.realpath(included) in map(os.path.realpath, (*above, path)):
             raise JobctlError(f'{path}: include: "{name}" includes this file in turn')
         layer.add(_read(Origin(included, origin.package), (*above, path)))
     general = _general(said.general or {}, path)
@@ -193,6 +199,18 @@ def _read(origin: Origin, above: tuple[Path, ...] = ()) -> _Layer:
     return layer
 
 
+def _bytes(origin: Origin) -> bytes:
+    """Return what is in a configuration file; it names programs to run, as do those of an app."""
+    path = origin.path
+    try:
+        if origin.package or path.parent == shipped():
+            # Who can write these can write the code beside them, which is running already.
+            return ownership.read_plain(path, most=MOST_BYTES)
+        return ownership.read(path, most=MOST_BYTES)
+    except OSError as error:
+        raise JobctlError(f"{path}: can't read it: {error.strerror}") from None
+
+
 def _with_apps(config: Config, apps: dict[str, tuple[Section, Origin]]) -> Config:
     return msgspec.structs.replace(
         config,
@@ -204,14 +222,17 @@ def _with_apps(config: Config, apps: dict[str, tuple[Section, Origin]]) -> Confi
 def _included(name: str, path: Path) -> Path:
     if name == SHIPPED:
         return shipped() / "config.yaml"
-    return path.parent / Path(name).expanduser()
+    try:
+        return path.parent / Path(name).expanduser()
+    except RuntimeError:
+        raise JobctlError(f'{path}: include: "{name}": there is no such user') from None
 
 
 def _general(values: Mapping[str, Any], path: Path) -> General:
     general: General = check(values, General, path, ("general",))
     try:
         if general.bind_address != "localhost":
-            ipaddress.ip_address(general.bind_address)
+            ipaddress.ip_address(general.bind_address.replace("%", " "))  # no zones
     except ValueError:
         raise JobctlError(
             f"{path}: general.bind_address: expected an IP address such as 127.0.0.1, got "
@@ -252,7 +273,7 @@ def bytes_of(size: str) -> int:
     Raises:
         JobctlError: ``size`` is not one.
     """
-    match = re.fullmatch(SIZE, size)
-    if match is None:
-        raise JobctlError(f'"{size}" is not a size; expected a number with k, m or g, as in 512m')
-    return int(match[1]) * _UNITS[match[2].lower()]
+    try:
+        return size_of(size)
+    except ValueError as error:
+        raise JobctlError(str(error)) from None

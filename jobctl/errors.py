@@ -17,6 +17,14 @@ class EngineUnreachable(JobctlError):
     """The engine could not be asked, which says nothing about what exists on it."""
 
 
+class EngineRefused(JobctlError):
+    """The engine answered that it can't do what it was asked to."""
+
+
+class Unwritable(JobctlError):
+    """A file can't be written, as on a disk that is full or read-only."""
+
+
 class ImageMissing(JobctlError):
     """The engine does not have the image that a container was to be made from."""
 

@@ -13,8 +13,12 @@ from msgspec import Meta
 
 from jobctl import placeholders
 
-SIZE = r"([1-9][0-9]*)([kKmMgG]?)"
-MOUNT = r"(~?/[^:]*|~):(/[^:]*)(?::(ro|rw))?"
+SIZE = r"([1-9][0-9]{0,18})([kKmMgG]?)"
+MOUNT = r"(~?/[^:\x00]*|~):(/[^:\x00]*)(?::(ro|rw))?"
+ENV_NAME = "(?!JOBCTL_)[A-Za-z_][A-Za-z0-9_]*"
+ENV_NAME_EXPECTED = "names of letters, digits and underscores, none starting with JOBCTL_"
+CONTROL = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+"""As part of a pattern: what drives a terminal, ends a line or turns the direction of text."""
 APP_NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
 APP_NAME_EXPECTED = "up to 40 lower-case letters, digits, dashes and underscores"
 
@@ -29,48 +33,84 @@ EXPECTED: dict[str, str] = {}
 
 
 def _text(pattern: str, expected: str) -> Meta:
+    # In Python, $ alone is also before a line break at the end.
+    pattern = f"^{pattern}$(?!\\n)"
     EXPECTED[pattern] = expected
     return Meta(pattern=pattern)
+
+
+DAY_S = 86400
+LAST_UID = 2**31 - 1  # of the engine; the kernel has more
+LAST_PID = 2**22
+LEAST_MEMORY = 6 * 1024**2
+_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+
+
+def size_of(text: str) -> int:
+    """Return the bytes in a ``Size`` such as ``512m``.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    match = re.fullmatch(SIZE, text)
+    if match is None:
+        raise ValueError(f'"{text}" is not a size; expected a number with k, m or g, as in 512m')
+    return int(match[1]) * _UNITS[match[2].lower()]
 
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 # Ports below 1024 are for root; the engine could bind them for anybody, which is no reason to.
 HostPort = Annotated[int, Meta(ge=1024, le=65535)]
-Size = Annotated[str, _text(f"^{SIZE}$", "a number of bytes with k, m or g, as in 512m")]
+Size = Annotated[str, _text(SIZE, "a number of bytes with k, m or g, as in 512m")]
 Realm = Annotated[
     str,
     _text(
-        r'^[^\x00-\x1f\x7f-\U0010ffff"\\:]+$',
+        r'[^\x00-\x1f\x7f-\U0010ffff"\\:]+',
         "printable ASCII without quotes, backslashes and colons",
     ),
 ]
-AbsolutePath = Annotated[str, _text("^/", "a path that starts with /")]
-WritablePath = Annotated[
-    str, _text(r"^(/(?!\.\.?(/|$))[^/:\x00]+)+$", "the absolute path of a directory, not /")
+UrlPath = Annotated[
+    str, _text("/[!-~]{0,4095}", "a path that starts with /, in ASCII without spaces")
 ]
-Mount = Annotated[
-    str, _text(f"^{MOUNT}$", "SRC:DST or SRC:DST:rw, both absolute paths; SRC may start with ~")
-]
-Word = Annotated[str, _text(r"^[^\x00]*$", "text without NUL")]
-EnvName = Annotated[
+DomainName = Annotated[
     str,
     _text(
-        "^(?!JOBCTL_)[A-Za-z_][A-Za-z0-9_]*$",
-        "names of letters, digits and underscores, none starting with JOBCTL_",
+        r"([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?",
+        "a domain name such as jobs.example.org",
     ),
 ]
-Ids = Annotated[str, _text("^[0-9]+:[0-9]+$", "UID or UID:GID, in numbers")]
+WritablePath = Annotated[
+    str, _text(r"(/(?!\.\.?(/|$))[^/:\x00]+)+", "the absolute path of a directory, not /")
+]
+Mount = Annotated[
+    str, _text(MOUNT, "SRC:DST or SRC:DST:rw, both absolute paths; SRC may start with ~")
+]
+Word = Annotated[str, _text(r"[^\x00]*", "text without NUL")]
+Line = Annotated[
+    str, _text(f"[^{CONTROL}]{{0,4096}}", "text without line breaks and control characters")
+]
+Directory = Annotated[
+    str, _text(f"(/|~$|~/)[^{CONTROL}]*", "an absolute path, or one that starts with ~/")
+]
+EnvName = Annotated[str, _text(ENV_NAME, ENV_NAME_EXPECTED)]
+Ids = Annotated[str, _text("[0-9]{1,10}:[0-9]{1,10}", "UID or UID:GID, in numbers")]
+Image = Annotated[
+    str,
+    _text(
+        r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/:@-]{0,4095}", "the name of an image, as in debian:12"
+    ),
+]
+Capability = Annotated[str, _text("[A-Za-z_]{1,40}", "the name of a capability, such as NET_RAW")]
 Requirement = Annotated[
-    str, _text(r"^[A-Za-z0-9][^\r\n\x00]*$", "a pip requirement such as marimo==0.9.1")
+    str, _text(f"[A-Za-z0-9][^{CONTROL}]*", "a pip requirement such as marimo==0.9.1")
 ]
 DebianPackage = Annotated[
-    str,
-    _text(r"^[a-z0-9][a-z0-9.+-]+(=[A-Za-z0-9.+:~-]+)?$", "the name of a Debian package"),
+    str, _text(r"[a-z0-9][a-z0-9.+-]+(=[A-Za-z0-9.+:~-]+)?", "the name of a Debian package")
 ]
 
 
 Include = Annotated[
-    list[str] | None,
+    list[Line] | None,
     Meta(
         description="Other configuration files, whose apps are added to the ones below and whose "
         "general settings hold where this file has none; shipped: what comes with jobctl."
@@ -82,20 +122,27 @@ class General(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The section ``general``: where jobs are recorded and which ports they may have."""
 
     user_dir_base: Annotated[
-        str | None,
+        Directory | None,
         Meta(description="Holds a directory a user, for records and files; null: the user's own."),
     ] = None
     port_range: Annotated[
         tuple[HostPort, HostPort], Meta(description="The host ports for jobs, both included.")
     ] = (8000, 10000)
     bind_address: Annotated[
-        str, Meta(description="The IP address that jobs' ports are published on.")
+        Line, Meta(description="The IP address that jobs' ports are published on.")
     ] = "127.0.0.1"
+    job_domain: Annotated[
+        DomainName | None,
+        Meta(
+            description="A domain in which every name leads to this host (a DNS wildcard): jobs "
+            "that are exposed are opened as job-PORT.DOMAIN, each by a name of its own."
+        ),
+    ] = None
     engine: Annotated[Literal["docker"], Meta(description="The kind of container engine.")] = (
         "docker"
     )
     application_options: Annotated[
-        list[str] | None, Meta(description="The apps to offer; null: all of them.")
+        list[Line] | None, Meta(description="The apps to offer; null: all of them.")
     ] = None
 
 
@@ -107,7 +154,7 @@ class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = []
     apt: Annotated[list[DebianPackage], Meta(description="Packages from Debian.")] = []
     requirements: Annotated[
-        str | None,
+        Line | None,
         Meta(description="A file of pip requirements beside config.yaml, versions pinned."),
     ] = None
 
@@ -127,18 +174,18 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
             "basic) or jupyter (argon2, for Jupyter's own login)."
         ),
     ] = "apache_md5_digest"
-    server_path: Annotated[str, Meta(description="The app's program inside its image.")] = ""
+    server_path: Annotated[Line, Meta(description="The app's program inside its image.")] = ""
     app_module_path: Annotated[
-        str | None,
+        Line | None,
         Meta(description="The app's Python module, or its directory; from config.yaml's own."),
     ] = None
     app_module: Annotated[
-        str | None, Meta(description="The module's name, if app_module_path is a directory.")
+        Line | None, Meta(description="The module's name, if app_module_path is a directory.")
     ] = None
     protocol: Annotated[Literal["https"], Meta(description="What clients speak.")] = "https"
 
     image: Annotated[
-        str | None, Meta(description="The app's image; null: jobctl/ and the app's name.")
+        Image | None, Meta(description="The app's image; null: jobctl/ and the app's name.")
     ] = None
     build: Annotated[
         Build | None, Meta(description="Packages to make the image of, in place of a Dockerfile.")
@@ -151,7 +198,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "gateway"
     command: Annotated[
-        str | list[Word] | None,
+        Word | list[Word] | None,
         Meta(
             description="What runs in the container: one line, split as a shell would, or a list "
             "of words. {port} is where to listen, {args} what the user gave after --; without "
@@ -170,22 +217,30 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
         Realm | None, Meta(description="What a browser's password dialogue names; null: the app.")
     ] = None
     login_path: Annotated[
-        AbsolutePath | None,
+        UrlPath | None,
         Meta(description="Where an app that is secured_by: app has its login form."),
     ] = None
     ready_path: Annotated[
-        AbsolutePath,
+        UrlPath,
         Meta(description="What must answer, and must need the password, for the app to be ready."),
     ] = "/"
     launch_timeout: Annotated[
-        float, Meta(gt=0, description="Seconds that the app may take until it is ready.")
+        float, Meta(gt=0, le=DAY_S, description="Seconds that the app may take until it is ready.")
     ] = 60
     stop_grace: Annotated[
-        int, Meta(ge=0, description="Seconds between asking the app to end and killing it.")
+        int,
+        Meta(ge=0, le=DAY_S, description="Seconds between asking the app to end and killing it."),
     ] = 10
     allow_open: Annotated[
         bool,
         Meta(description="Let an app that needs no password be published beyond this host."),
+    ] = False
+    allow_bypass: Annotated[
+        bool,
+        Meta(
+            description="Launch the app even if users of this host can reach it past the gateway, "
+            "without the password, because it listens on all addresses of its container."
+        ),
     ] = False
 
     mounts: Annotated[
@@ -205,17 +260,17 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Environment variables. Not for secrets: others can read them."),
     ] = {}
     user: Annotated[
-        Annotated[int, Meta(ge=0, le=4294967294)] | Ids | None,
+        Annotated[int, Meta(ge=0, le=LAST_UID)] | Ids | None,
         Meta(description="UID or UID:GID in the container; null: the caller's."),
     ] = None
     memory: Annotated[Size, Meta(description="Most memory, such as 512m or 2g.")] = "1g"
-    cpus: Annotated[float, Meta(gt=0, le=4096, description="Most CPU time, in cores.")] = 2
-    pids: Annotated[int, Meta(ge=1, description="Most processes and threads.")] = 512
+    cpus: Annotated[float, Meta(ge=0.01, le=4096, description="Most CPU time, in cores.")] = 2
+    pids: Annotated[int, Meta(ge=1, le=LAST_PID, description="Most processes and threads.")] = 512
     shm_size: Annotated[
         Size | None, Meta(description="Size of /dev/shm; null: what the engine gives, 64m.")
     ] = None
     gpus: Annotated[
-        Literal["all"] | Annotated[int, Meta(ge=1)] | None,
+        Literal["all"] | Annotated[int, Meta(ge=1, le=1024)] | None,
         Meta(description="GPUs: all, or how many."),
     ] = None
     healthcheck: Annotated[
@@ -226,7 +281,8 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
         bool, Meta(description="Keep the container's root file system from being written.")
     ] = True
     cap_add: Annotated[
-        list[str], Meta(description="Linux capabilities to leave the app, such as NET_RAW.")
+        list[Capability],
+        Meta(max_length=64, description="Linux capabilities to leave the app, such as NET_RAW."),
     ] = []
     options: dict[str, Any] = {}
 
@@ -243,7 +299,18 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("image: build makes the image named after the app; leave image out")
         if self.secured_by == "app" and self.app_port is not None:
             raise ValueError("app_port: secured_by: app listens on the job's port; leave it out")
+        self._check_numbers()
         self._check_placeholders()
+
+    def _check_numbers(self) -> None:
+        ids = str(self.user or 0).split(":")
+        if any(int(number) > LAST_UID for number in ids):
+            raise ValueError(f"user: ids go up to {LAST_UID}")
+        if size_of(self.memory) < LEAST_MEMORY:
+            raise ValueError("memory: the engine gives no less than 6m")
+        for key, size in (("memory", self.memory), ("shm_size", self.shm_size)):
+            if size and size_of(size) >= 2**63:
+                raise ValueError(f"{key}: no host has as much")
 
     def _check_placeholders(self) -> None:
         command = self.command or []

@@ -11,6 +11,11 @@ import msgspec
 from jobctl.errors import JobctlError
 from jobctl.schema import EXPECTED
 
+SHOWN = 100
+"""How much of a wrong value is shown, in characters."""
+# At the end: a value that is repeated in a message can look like a path too.
+_AT = re.compile(r" - at `(?:key` in `)?(\$[^`]*)`\Z")
+
 
 def check(raw: Any, kind: Any, file: object, keys: tuple[str, ...]) -> Any:
     """Return a value as its type.
@@ -33,14 +38,16 @@ def check(raw: Any, kind: Any, file: object, keys: tuple[str, ...]) -> Any:
 
 def _brief(value: Any) -> str:
     try:
-        return msgspec.json.encode(value, enc_hook=str).decode()
-    except RecursionError:  # an alias can name what it stands in
-        return "that holds itself"
+        text = msgspec.json.encode(value, enc_hook=str).decode()
+    except (TypeError, ValueError):  # JSON has no such keys, or it is no text
+        text = ascii(value)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
 
 def _split(message: str) -> tuple[str, list[str]]:
     """Split msgspec's ``Expected `int`, got `str` - at `$.a[0]``` into words and a path."""
-    words, _, where = message.partition(" - at `")
+    at = _AT.search(message)
+    words, where = (message[: at.start()], at[1]) if at else (message, "")
     keys = [name or index for name, index in re.findall(r"\.([^.\[\]`]+)|\[(\d+|\.\.\.)\]", where)]
     if pattern := re.fullmatch(r"Expected `str` matching regex (.+)", words):
         return f"expected {EXPECTED[ast.literal_eval(pattern[1])]}", keys

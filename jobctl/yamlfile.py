@@ -11,20 +11,90 @@ from jobctl.errors import JobctlError
 
 Keys = tuple[str, ...]
 
+MOST_VALUES = 100_000
+"""How many values a text may say, each alias counted as what it stands for."""
+MOST_LEVELS = 100
+MOST_BITS = 64
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Strict(_LOADER):  # type: ignore[misc]
+    """A safe loader that takes no key twice, and nothing that grows by being read."""
+
+    def __init__(self, text: str | bytes) -> None:
+        super().__init__(text)
+        self._flat: set[int] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put in what ``<<`` names; the first to see each mapping as it stands in the text."""
+        if id(node) not in self._flat:
+            self._flat.add(id(node))
+            _check_keys(node)
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_VALUES:
+            raise ValueError(_TOO_MANY)
+
+
+_TOO_MANY = f"it says more than {MOST_VALUES} values, aliases counted"
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    seen: set[tuple[str, str]] = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+            continue
+        if (key.tag, key.value) in seen:
+            line = key.start_mark.line + 1
+            raise ValueError(f'line {line} has the key "{key.value}" once more; remove one of them')
+        seen.add((key.tag, key.value))
 
 
 def parse(text: str | bytes, where: object) -> Any:
     """Return what a YAML text says.
 
     Raises:
-        JobctlError: it is not YAML; ``where`` says where it stands.
+        JobctlError: it is not YAML, names a key twice, or says more than a file can; ``where`` says
+            where it stands.
     """
     try:
-        return yaml.load(text, Loader=_LOADER)  # noqa: S506, both are safe loaders
-    # Dates that there are none of and mappings that hold themselves are no YAMLError.
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        _check_depth(text)
+        value = yaml.load(text, Loader=_Strict)  # noqa: S506, it is a safe loader
+        _weigh(value, {})
+    except (yaml.YAMLError, ValueError) as error:
         raise JobctlError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+    except (LookupError, TypeError, AttributeError):  # how PyYAML fails at !!bool x, for one
+        raise JobctlError(f"{where}: not YAML: a value is not what its !! says") from None
+    return value
+
+
+def _check_depth(text: str | bytes) -> None:
+    """Refuse what stands in too many others: libyaml's composer would overflow the stack."""
+    level = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        level += isinstance(event, yaml.CollectionStartEvent)
+        level -= isinstance(event, yaml.CollectionEndEvent)
+        if level > MOST_LEVELS:
+            raise ValueError(f"it is nested more than {MOST_LEVELS} levels deep")
+
+
+def _weigh(value: Any, known: dict[int, int]) -> int:
+    """Return how many values there are in ``value`` when it is written out without aliases."""
+    if isinstance(value, int) and value.bit_length() > MOST_BITS:
+        raise ValueError(f"it has a number of more than {MOST_BITS} bits")
+    if not isinstance(value, dict | list | tuple | set):
+        return 1
+    if id(value) in known:
+        if known[id(value)] == 0:
+            raise ValueError("an alias names what it stands in")
+        return known[id(value)]
+    known[id(value)] = 0
+    parts = [*value, *value.values()] if isinstance(value, dict) else value
+    weight = 1 + sum(_weigh(part, known) for part in parts)
+    if weight > MOST_VALUES:
+        raise ValueError(_TOO_MANY)
+    known[id(value)] = weight
+    return weight
 
 
 def lines(text: str | bytes) -> dict[Keys, int]:

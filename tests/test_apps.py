@@ -265,9 +265,10 @@ def test_a_certificate_function_may_return_what_it_likes(tmp_path: Path, home: P
 
 
 def test_files_that_a_module_writes_with_open_are_private(tmp_path: Path, home: Path) -> None:
+    app = app_of(tmp_path, OLDER)
     before = os.umask(0)
     try:
-        path = app_of(tmp_path, OLDER).gen_config(job_at(home))
+        path = app.gen_config(job_at(home))
         (home / "afterwards").touch()
     finally:
         os.umask(before)

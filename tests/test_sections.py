@@ -112,6 +112,52 @@ def test_an_image_alone_is_protected_like_any_app(site: Site) -> None:
     assert get(site, job) != ""
 
 
+OPEN = "python3 -m http.server {port} --bind 0.0.0.0"
+
+
+def test_an_app_that_can_be_reached_past_its_gateway_is_not_launched(site: Site) -> None:
+    """Whoever is on the host gets to the address of its container, where nobody asks for it."""
+    site.configure("files", image="jobctl/base", command=OPEN, app_port=8501)
+
+    done = site.run("run", "files", "--generate-password", check=False)
+
+    assert done.returncode == 1
+    assert "gets to port 8501 of files without TLS and password" in done.stderr
+    assert "allow_bypass: true" in done.stderr
+    site.assert_nothing_left()
+
+
+def test_a_gateway_that_can_not_start_says_why(site: Site) -> None:
+    """Here since the app has taken the gateway's own port, in the namespace that the two share."""
+    script = f"python3 -m http.server 8443 --bind 127.0.0.1 & sleep 1; exec {SERVE}"
+    site.configure("files", image="jobctl/base", command=["sh", "-c", script])
+
+    done = site.run("run", "files", "--generate-password", check=False)
+
+    assert "the gateway of files exited" in done.stderr
+    assert "Address already in use" in done.stderr
+    site.assert_nothing_left()
+
+
+def test_a_second_port_of_an_app_counts_as_well(site: Site) -> None:
+    script = f"python3 -m http.server 8502 & exec {SERVE}"
+    site.configure("files", image="jobctl/base", command=["sh", "-c", script])
+
+    done = site.run("run", "files", "--generate-password", check=False)
+
+    assert "gets to port 8502 of files" in done.stderr
+
+
+def test_who_takes_the_risk_gets_the_app_and_can_see_that(site: Site) -> None:
+    site.configure("files", image="jobctl/base", command=OPEN, allow_bypass=True)
+
+    job = launched(site, "files")
+
+    assert job["relaxed"] == ["reachable past the gateway"]
+    site.run("stop", job["job_id"])
+    site.run("start", job["job_id"])
+
+
 def test_start_asks_for_what_the_job_was_launched_with(site: Site) -> None:
     """Not for what a section says that has changed since, or that there is none of."""
     (site.state.parent / "ready").write_text("")
