@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 from jobctl import ports
 from jobctl.config import Config, catalogue
 from jobctl.containers import GATEWAY_IMAGE, image_of
-from jobctl.errors import ImageMissing, JobctlError
+from jobctl.errors import ImageMissing, JobctlError, Unwritable
 from jobctl.job import Job, Status, from_dict, job_id_of, port_of, to_dict
 from jobctl.jobfiles import ensure_private_directory
-from jobctl.ledger import Ledger, in_order, jobs_of_everybody, main_pid, published
+from jobctl.labels import ROLE
+from jobctl.ledger import Ledger, jobs_of_everybody, published, silent
 from jobctl.locks import Locks
+from jobctl.observation import in_order, main_pid
 from jobctl.passwords import digest_a1
 from jobctl.registry import Registry
 from jobctl.schema import Section
@@ -33,13 +35,10 @@ if TYPE_CHECKING:  # what these import takes a while, and most commands don't ne
     from jobctl.images import ListedImage, Source
     from jobctl.launch import Launch
     from jobctl.orders import Order
+    from jobctl.preparation import Preparation
 
 
 KILLED = 128 + signal.SIGKILL
-
-
-def silent(_line: str) -> None:
-    """Report nothing."""
 
 
 @dataclass
@@ -56,7 +55,13 @@ class Broker:
     @cached_property
     def owner(self) -> str:
         """The caller's user name, from the uid: the environment can say anything."""
-        return pwd.getpwuid(os.getuid()).pw_name
+        try:
+            return pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            raise JobctlError(
+                f"uid {os.getuid()} has no user name on this host, after which its records would "
+                "be named; see whether the directory service answers: getent passwd"
+            ) from None
 
     @cached_property
     def directory(self) -> Path:
@@ -89,7 +94,7 @@ class Broker:
 
     @cached_property
     def ledger(self) -> Ledger:
-        return Ledger(self.registry, self.engine)
+        return Ledger(self.registry, self.engine, self.report)
 
     # Launching
 
@@ -108,60 +113,93 @@ class Broker:
         return self._with_images(lambda: launch.register(self._ports(launch)))
 
     def start(self, ref: str) -> Job:
-        """Start a job again on its port, with its certificate and password, and verify it.
+        """Start a job again on its port, with its password, and verify it.
+
+        What it has lost meanwhile is made anew, and a certificate close to its end renewed.
 
         Raises:
-            JobctlError: it did not become ready and is stopped again, or has no containers.
+            JobctlError: it did not become ready, and is stopped again.
         """
-        from jobctl import startup
-        from jobctl.probe import Secret
+        from jobctl import revival
 
-        with self._working_on(ref, "start") as job:
+        with self._working_on(ref, "start", unless=self._elsewhere) as job:
             if job.status == Status.LAUNCHED:
+                left = revival.days_left(self.ledger, job)
+                if left is not None and left < revival.RENEW_DAYS:
+                    self.report(
+                        f"the certificate of {job.job_id} ends in {left:.0f} days; renew it with: "
+                        f"jobctl stop {job.job_id} && jobctl start {job.job_id}"
+                    )
                 return job
-            if job.status == Status.LOST:
-                raise JobctlError(
-                    f"{job.job_id} has lost its containers; remove it and launch it anew: "
-                    f"jobctl rm {job.job_id} && jobctl run {job.app}"
-                )
             if job.status == Status.UNHEALTHY:
                 job = self.ledger.halt(job)
-            secret = Secret(digest_a1=digest_a1(job.hash_algorithm, job.password_hash or ""))
-            section = self.catalogue.apps.get(job.app) or Section()
             try:
-                started = startup.start(
-                    self.ledger,
-                    job.with_(intent="start"),
-                    secret,
-                    timeout=section.launch_timeout,
-                    report=self.report,
-                )
+                started = self._started(job.with_(intent="start"))
             except BaseException:
-                self.ledger.halt(job)
+                # As recorded meanwhile: it may have got other containers and a new certificate.
+                self.ledger.halt(self.registry.read().get(job.job_id, job))
                 raise
-            started = started.with_(intent=None)
             self.registry.put(started)
             return started
 
+    def _started(self, job: Job) -> Job:
+        from jobctl import revival, startup
+        from jobctl.probe import Secret
+
+        ledger = self.ledger
+        job = self._with_images(
+            lambda: revival.revive(ledger, job, lambda: self._preparation_of(job), self.report)
+        )
+        self.registry.put(job)
+        started = startup.start(
+            ledger,
+            job,
+            Secret(digest_a1=digest_a1(job.hash_algorithm, job.password_hash or "")),
+            timeout=(self.catalogue.apps.get(job.app) or Section()).launch_timeout,
+            report=self.report,
+        )
+        return started.with_(intent=None)
+
     def _launch(self, order: Order) -> Launch:
-        from jobctl import apps, launch, orders
+        from jobctl import launch, orders
+
+        preparation = self._preparation(order)
+        app = preparation.app
+        address = orders.bind_address(order, app.section, default=self.config.general.bind_address)
+        line, secret = orders.password(order, app, owner=self.owner)
+        return launch.Launch(
+            preparation=preparation,
+            owner=self.owner,
+            bind_address=address,
+            job_domain=self.config.general.job_domain,
+            password_line=line,
+            secret=secret,
+            report=self.report,
+        )
+
+    def _preparation(self, order: Order) -> Preparation:
+        from jobctl import apps
+        from jobctl.preparation import Preparation
 
         if order.image is not None:
             app = apps.ad_hoc(order.image, order.changes)
         else:
             app = apps.load(order.app, self.catalogue, order.changes)
-        address = orders.bind_address(order, app.section, default=self.config.general.bind_address)
-        line, secret = orders.password(order, app, owner=self.owner)
-        return launch.Launch(
-            ledger=self.ledger,
-            app=app,
-            order=order,
-            owner=self.owner,
-            bind_address=address,
-            password_line=line,
-            secret=secret,
-            report=self.report,
-        )
+        return Preparation(ledger=self.ledger, app=app, order=order)
+
+    def _preparation_of(self, job: Job) -> Preparation:
+        """Return what makes anew what a job has lost."""
+        from jobctl import orders
+
+        path = self.directory / f"{job.job_id}_order.json"
+        try:
+            order = orders.load(path.read_bytes())
+        except OSError as error:
+            raise JobctlError(
+                f"what {job.job_id} was launched with is lost ({path}: {error.strerror}); remove "
+                f"it and launch it anew: jobctl rm {job.job_id} && jobctl run {job.app}"
+            ) from None
+        return self._preparation(order)
 
     def _with_images(self, act: Callable[[], Job]) -> Job:
         """Do something; if it lacks an image that can be built, build it and do it again."""
@@ -179,7 +217,7 @@ class Broker:
         holders = {port_of(job.job_id): f"your {job.job_id}" for job in self.jobs()}
         return ports.candidates(
             self.config.general.port_range,
-            wanted=launch.order.port,
+            wanted=launch.preparation.order.port,
             address=launch.bind_address,
             holders={**published(self.engine.containers()), **holders},
             busy=self.ledger.locks.busy,
@@ -231,6 +269,17 @@ class Broker:
                 jobs[job.job_id] = seen
         return seen
 
+    def confinement(self, job: Job) -> dict[str, Any]:
+        """Return what the engine has on record to keep a job's containers in, by their role."""
+        from jobctl.confinement import confinement
+
+        containers = in_order(self.ledger.containers(job.job_id)[job.job_id])
+        return {
+            one.labels[ROLE]: confinement(details, self.ledger.facts)
+            for one in containers
+            if (details := self.engine.details(one.id))
+        }
+
     def logs(
         self, ref: str, *, gateway: bool = False, tail: int | None = None, follow: bool = False
     ) -> Iterator[bytes]:
@@ -264,7 +313,7 @@ class Broker:
 
     def stop(self, ref: str) -> Job:
         """Stop a job; it keeps its port, files and record."""
-        with self._working_on(ref, "stop") as job:
+        with self._working_on(ref, "stop", unless=self._elsewhere) as job:
             if job.status in (Status.STOPPED, Status.LOST):
                 return job
             stopped = self.ledger.halt(job)
@@ -281,13 +330,14 @@ class Broker:
         Raises:
             JobctlError: it is running, and ``force`` is not set.
         """
-        with self._working_on(ref, "remove", unless=None if force else _running) as job:
+        with self._working_on(ref, "remove", unless=None if force else self._keeps) as job:
             self.ledger.erase(job.job_id)
             return job
 
     def prune(self) -> list[Job]:
-        """Remove all jobs that have ended and return them."""
-        return [self.remove(job.job_id) for job in self.jobs() if job.ended]
+        """Remove all jobs of this engine that have ended and return them."""
+        ended = [job for job in self.jobs() if job.ended and not self.ledger.elsewhere(job)]
+        return [self.remove(job.job_id) for job in ended]
 
     @contextmanager
     def _working_on(
@@ -301,13 +351,41 @@ class Broker:
                 raise JobctlError(f"{job_id} was removed a moment ago")
             if unless and (reason := unless(job)):
                 raise JobctlError(reason)
-            self.registry.put(job.with_(intent=intent))
-            try:
+            with self._on_record(job, intent):
                 yield job
-            finally:
-                with self.registry.edit() as jobs:
-                    if (left := jobs.get(job.job_id)) and left.intent == intent:
-                        jobs[job.job_id] = left.with_(intent=None)
+
+    def _elsewhere(self, job: Job) -> str | None:
+        """Say why nothing can be done about a job from here, if that is so."""
+        if not self.ledger.elsewhere(job):
+            return None
+        return (
+            f"{job.job_id} is on another engine, {job.engine_id}; go to its host, or set "
+            f"DOCKER_HOST, or forget it with: jobctl rm --force {job.job_id}"
+        )
+
+    def _keeps(self, job: Job) -> str | None:
+        """Say why a job is not removed, if it has to be kept."""
+        if job.ended or job.status == Status.REGISTERED:
+            return self._elsewhere(job)
+        return f"{job.job_id} is running; stop it first, or use: jobctl rm --force {job.job_id}"
+
+    @contextmanager
+    def _on_record(self, job: Job, intent: str) -> Iterator[None]:
+        try:
+            self.registry.put(job.with_(intent=intent))
+        except Unwritable as error:
+            # What frees a full disk must not need room on it.
+            if intent not in ("stop", "remove"):
+                raise
+            self.report(f"{error}; going on all the same")
+            yield
+            return
+        try:
+            yield
+        finally:
+            with self.registry.edit() as jobs:
+                if (left := jobs.get(job.job_id)) and left.intent == intent:
+                    jobs[job.job_id] = left.with_(intent=None)
 
     # Images and the authority
 
@@ -349,9 +427,3 @@ class Broker:
         with self.registry.locks.held(AUTHORITY_LOCK):
             ensure_authority(self.directory, self.owner, host_subjects())
         return self.directory / "ca.crt"
-
-
-def _running(job: Job) -> str | None:
-    if job.ended or job.status == Status.REGISTERED:
-        return None
-    return f"{job.job_id} is running; stop it first, or use: jobctl rm --force {job.job_id}"

@@ -17,6 +17,8 @@ LEAF_DAYS = 90
 AUTHORITY_DAYS = 5 * 365
 # A clock that runs a little late must not reject a certificate made just now.
 _BACKDATE = datetime.timedelta(minutes=5)
+# Nothing hangs on when an authority began, and a clock that is set back would make it unusable.
+_AUTHORITY_BACKDATE = datetime.timedelta(days=365)
 _USAGES = (
     *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
     *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
@@ -70,6 +72,7 @@ def issue_authority(owner: str, subjects: Subjects, *, key: bytes | None = None)
     ]
     certificate = (
         _builder(name, name, private.public_key(), AUTHORITY_DAYS)
+        .not_valid_before(_now() - _AUTHORITY_BACKDATE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
         .add_extension(x509.NameConstraints(permitted, None), critical=True)
@@ -92,6 +95,7 @@ def issue_leaf(authority: Pair, subjects: Subjects, *, common_name: str) -> Pair
     from_issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
     certificate = (
         _builder(name, issuer.subject, private.public_key(), LEAF_DAYS)
+        .not_valid_before(_now() - _BACKDATE)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -139,22 +143,24 @@ def fingerprint(certificate: bytes) -> str:
 def days_left(certificate: bytes) -> float:
     """Return for how many days the first certificate in PEM is still valid."""
     end = x509.load_pem_x509_certificate(certificate).not_valid_after_utc
-    return (end - datetime.datetime.now(datetime.UTC)) / datetime.timedelta(days=1)
+    return (end - _now()) / datetime.timedelta(days=1)
 
 
 def _builder(
     subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, days: int
 ) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATE)
-        .not_valid_after(now + datetime.timedelta(days=days))
+        .not_valid_after(_now() + datetime.timedelta(days=days))
     )
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
 
 
 def _usage(**allowed: bool) -> x509.KeyUsage:

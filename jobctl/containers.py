@@ -20,6 +20,9 @@ GATEWAY_IMAGE = "jobctl/gateway"
 UNPRIVILEGED_UID = 65532
 """Whom containers run as when the caller is root."""
 
+GATEWAY_CPU_SHARES = 2048
+"""Twice those of an app, which must not keep its own gateway from answering."""
+
 _TMPFS = "rw,noexec,nosuid,nodev,mode=1777"
 _MASK = "ro,noexec,nosuid,nodev,size=64k"
 
@@ -39,9 +42,24 @@ def image_of(app: str, section: Section) -> str:
     return section.image or f"jobctl/{app}"
 
 
-def run_uid(caller: int) -> int:
-    """Return the uid that a caller's containers run as: never root."""
-    return caller or UNPRIVILEGED_UID
+@dataclass(frozen=True)
+class Account:
+    """Whom a job's containers run as, ``uid:gid`` inside, and whose its files are on the host."""
+
+    user: str
+    owner: int
+
+
+def account(uid: int, gid: int, *, rootless: bool) -> Account:
+    """Return whom a caller's containers run as: never the host's root.
+
+    In the containers of a rootless engine, root is the user whose engine it is. All others there
+    are nobody that user's files could be given to.
+    """
+    if rootless:
+        return Account("0:0", uid)
+    owner = uid or UNPRIVILEGED_UID
+    return Account(f"{owner}:{gid or owner}", owner)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +96,7 @@ def gateway_spec(job: Job, settings: Settings, config_path: str) -> ContainerSpe
         labels=labels_of(job, "gateway"),
         memory=bytes_of("128m"),
         cpus=settings.section.cpus,
+        cpu_shares=GATEWAY_CPU_SHARES,
         pids=64,
         binds=_same_paths([config_path, *settings.secrets]),
         # It counts as memory, of which uploads must not take all; what is more goes to the disk.
@@ -138,14 +157,19 @@ def app_spec(job: Job, settings: Settings, *, joins: str | None) -> ContainerSpe
         gpus=section.gpus,
         read_only=section.read_only,
         cap_add=section.cap_add,
-        healthcheck=Healthcheck(command=settings.healthcheck) if settings.healthcheck else None,
+        healthcheck=_healthcheck(settings),
         stop_grace=section.stop_grace,
     )
+
+
+BYPASS = "reachable past the gateway"
 
 
 def relaxed(section: Section) -> list[str]:
     """Return in words where a section asks for less than the full hardening."""
     found = [f"capability {name}" for name in section.cap_add]
+    if section.allow_bypass:
+        found.append(BYPASS)
     if not section.read_only:
         found.append("writable root file system")
     if section.user is not None and user_of(section, default="").startswith("0:"):
@@ -203,6 +227,20 @@ def shield(binds: Sequence[Bind], *, state: Path, socket: str | None) -> list[st
         if state.is_relative_to(source):
             hidden.append(str(Path(bind.target) / state.relative_to(source)))
     return hidden
+
+
+def _healthcheck(settings: Settings) -> Healthcheck | None:
+    """Return the section's check, else whether the app listens, where the image has what looks.
+
+    That is known of those made of lists of packages only. Any other keeps a check of its own.
+    """
+    if settings.healthcheck:
+        return Healthcheck(command=settings.healthcheck)
+    if settings.section.build:
+        return Healthcheck(
+            command=["/bin/bash", "-c", f": < /dev/tcp/127.0.0.1/{settings.app_port}"]
+        )
+    return None
 
 
 def _same_paths(paths: Sequence[str]) -> list[Bind]:

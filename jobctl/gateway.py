@@ -27,7 +27,9 @@ SPOOL_FILE_BYTES = 65536
 # Where images/gateway puts them: a volume on the engine's disk, and a script.
 _SPOOL = "/var/spool/lighttpd"
 _ANSWERS = "/etc/lighttpd/answers.lua"
+_WORKERS = 2
 LOOK_EVERY_S = 0.02
+RESTART_PAUSE_S = 0.5
 
 # What apps believe about who is asking and through what; only the gateway may say it.
 _CLIENT_MAY_NOT_SAY = (
@@ -97,13 +99,35 @@ def own_port(app_port: int) -> int:
 
 
 def command(config_path: str, app_port: int) -> list[str]:
-    """Return what runs the gateway with the configuration at ``config_path``.
+    """Return what runs the gateway with the configuration at ``config_path``, until SIGTERM.
 
     It opens its port once the app listens. A gateway that is asked for the app before that takes
     it for broken and does not look again until the next full second, or the one after.
+
+    If lighttpd ends, it is started again in the same container: a restarted container would have
+    a network namespace of its own, and the app stay behind in the old one. Only a lighttpd that
+    never opened its port ends the container, with its exit status.
     """
-    wait = f"until {_connects(app_port)} 2>/dev/null; do sleep {LOOK_EVERY_S}; done"
-    return ["/bin/busybox", "sh", "-c", f'{wait}; exec /usr/sbin/lighttpd -D -f "$0"', config_path]
+    # A process group of its own: when lighttpd is asked to end, it signals all of its group.
+    start = '/bin/busybox setsid /usr/sbin/lighttpd -D -f "$0" &'
+    # The shell need not pass SIGTERM on: with the first process of a container all of them end.
+    # There are workers once the port is open. Those that lost their parent answer, and hold it.
+    script = f"""\
+trap 'exit 0' TERM
+until {_connects(app_port)} 2>/dev/null; do sleep {LOOK_EVERY_S}; done
+{start}
+until [ $(pidof lighttpd | wc -w) -gt {_WORKERS} ]; do
+    kill -0 $! 2>/dev/null || {{ wait $!; exit; }}
+    sleep {LOOK_EVERY_S}
+done
+while :; do
+    wait $!
+    echo "lighttpd ended with status $?, starting it again" >&2
+    while killall -9 lighttpd 2>/dev/null; do sleep {LOOK_EVERY_S}; done
+    sleep {RESTART_PAUSE_S} & wait $!
+    {start}
+done"""
+    return ["/bin/busybox", "sh", "-c", script, config_path]
 
 
 def healthcheck_command(app_port: int) -> list[str]:
@@ -141,19 +165,21 @@ def render_config(gateway: Gateway) -> str:
 
 
 def _server(gateway: Gateway, modules: Iterable[str]) -> str:
-    # Two workers: from two on lighttpd has a parent that holds the network namespace, outlives a
-    # crash of what parses requests and replaces it. With one it is that one.
+    # From two workers on lighttpd has a parent that outlives a crash of what parses requests, and
+    # replaces it. With one it is that one.
     # Everything is proxied, so the document root is never read.
     # URLs reach the app as the client wrote them: to the gateway all of them are the same.
     # HTTP/2 stays off: browsers then open WebSockets with a CONNECT, whose method is not the one
     # that the password digest was computed for.
+    # Hints that go before an answer stay here: their headers could not be mended, browsers heed
+    # them in HTTP/2 alone, and simple clients take them for the answer.
     # A wrong password is refused at once. lighttpd's pause of up to a second holds up one
     # connection, which stops nobody who opens many, but makes every verified launch wait.
     return f"""\
 server.modules = ({", ".join(f'"{name}"' for name in modules)})
 server.compat-module-load = "disable"
 server.document-root = "/var/empty"
-server.max-worker = 2
+server.max-worker = {_WORKERS}
 server.tag = ""
 server.bind = "0.0.0.0"
 server.port = {gateway.port}
@@ -161,6 +187,7 @@ server.http-parseopts = ("url-normalize" => "disable")
 server.feature-flags = (
     "server.h2proto" => "disable",
     "server.h2c" => "disable",
+    "server.h1-discard-backend-1xx" => "enable",
     "auth.delay-invalid-creds" => "disable"
 )
 server.max-request-field-size = {HEADERS_BYTES}
@@ -176,7 +203,8 @@ ssl.pemfile = {_quoted("certificate", gateway.certificate)}
 ssl.privkey = {_quoted("private_key", gateway.private_key)}
 ssl.openssl.ssl-conf-cmd = (
     "MinProtocol" => "TLSv1.2",
-    "CipherString" => "ECDHE+AESGCM:ECDHE+CHACHA20"
+    "CipherString" => "ECDHE+AESGCM:ECDHE+CHACHA20",
+    "Options" => "ServerPreference,PrioritizeChaCha"
 )
 include_shell "test ! -e /proc/net/if_inet6 || echo '{ipv6}'"
 """

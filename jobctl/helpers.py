@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from jobctl import authority, certs, hosts, jobfiles
 from jobctl.errors import JobctlError
@@ -45,7 +46,7 @@ def gen_cert(job: Mapping[str, Any], password_hash: str | None) -> None:
     directory = Path(job["job_root"])
     subjects = leaf_subjects(job)
     with Locks(directory).held(authority.AUTHORITY_LOCK):
-        signer = authority.ensure_authority(directory, job["owner"], subjects)
+        signer = authority.ensure_authority(directory, job["owner"], _signed_for(job, subjects))
     leaf = certs.issue_leaf(signer, subjects, common_name=f"{job['job_id']} on {job['host']}")
     write_file(job, ".key", leaf.key)
     write_file(job, ".crt", leaf.certificate)
@@ -85,6 +86,18 @@ def leaf_subjects(job: Mapping[str, Any]) -> certs.Subjects:
     """Return the names and addresses at which a job's clients may look for it."""
     bound = ipaddress.ip_address(job["bind_address"])
     return certs.Subjects.of(
-        [*hosts.names(), "localhost", f"job-{job['port']}.localhost"],
+        [*hosts.names(), "localhost", f"job-{job['port']}.localhost", *_site_name(job)],
         ["127.0.0.1", "::1", *(hosts.addresses() if bound.is_unspecified else [bound])],
     )
+
+
+def _site_name(job: Mapping[str, Any]) -> list[str]:
+    """Return the name that an exposed job has of its own, where the site has a domain for those."""
+    name = urlsplit(job.get("open_url", "")).hostname or ""
+    return [name] if name.startswith(f"job-{job['port']}.") else []
+
+
+def _signed_for(job: Mapping[str, Any], leaf: certs.Subjects) -> certs.Subjects:
+    """Return whom the authority has to speak for: the site's domain, so that it need not change."""
+    domains = [name.partition(".")[2] for name in _site_name(job)]
+    return leaf | certs.Subjects.of(domains, [])

@@ -11,12 +11,36 @@ from pathlib import Path
 import psutil
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def name() -> str:
+    """Return the host's name."""
+    return socket.gethostname()
 
 
 @cache
 def names() -> tuple[str, ...]:
     """Return the host's name and, where it differs, its fully qualified one."""
-    return tuple(dict.fromkeys([socket.gethostname(), socket.getfqdn()]))
+    return tuple(dict.fromkeys([name(), socket.getfqdn()]))
+
+
+def urls(protocol: str, bind_address: str, port: int, domain: str | None) -> tuple[str, str]:
+    """Return where programs find a job, and what to open in a browser.
+
+    Browsers keep cookies and storage by host name, whatever the port: what they open has a name
+    that no other job has, if there is one. Names below ``localhost`` lead browsers to loopback
+    (RFC 6761, 6.3), but not every program; those below ``domain`` lead to this host.
+    """
+    address = ipaddress.ip_address(bind_address)
+    if str(address) in ("127.0.0.1", "::1"):
+        name, own = "localhost", f"job-{port}.localhost"
+    elif address.is_loopback:
+        name = own = str(address)
+    else:
+        name = names()[-1]
+        own = f"job-{port}.{domain}" if domain else name
+    return f"{protocol}://{name}:{port}/", f"{protocol}://{own}:{port}/"
 
 
 def addresses() -> list[Address]:
@@ -28,6 +52,19 @@ def addresses() -> list[Address]:
                 address = ipaddress.ip_address(entry.address.partition("%")[0])
                 if not address.is_link_local:
                     found.append(address)
+    return found
+
+
+def networks() -> list[Network]:
+    """Return the networks that this host is on itself: those of its interfaces' addresses."""
+    found = []
+    for interface in psutil.net_if_addrs().values():
+        for entry in interface:
+            if entry.family in (socket.AF_INET, socket.AF_INET6) and entry.netmask:
+                address = ipaddress.ip_address(entry.address.partition("%")[0])
+                length = int(ipaddress.ip_address(entry.netmask)).bit_count()
+                if not address.is_link_local:
+                    found.append(ipaddress.ip_network((address, length), strict=False))
     return found
 
 

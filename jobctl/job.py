@@ -10,6 +10,7 @@ import msgspec
 
 from jobctl.errors import JobctlError
 
+MOST_LEVELS = 100
 MASK = "********"
 _JOB_ID = re.compile(r"(?:job_)?([1-9][0-9]{0,4})")
 
@@ -26,6 +27,12 @@ class Status:
     LOST = "lost"
 
 
+KNOWN_STATUSES = frozenset(
+    {
+        *(Status.REGISTERED, Status.LAUNCHING, Status.LAUNCHED, Status.STOPPED, Status.EXITED),
+        *(Status.UNHEALTHY, Status.LOST),
+    }
+)
 ENDED = frozenset({Status.STOPPED, Status.EXITED, Status.LOST})
 
 
@@ -52,6 +59,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     creation_timestamp: int
 
     url: str = ""
+    """Where programs on this host, or for an exposed job on any, find it."""
     bind_address: str = "127.0.0.1"
     engine: str = "docker"
     image: str = ""
@@ -60,10 +68,20 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     expires: int | None = None
     exit_code: int | None = None
     restarts: int = 0
+    reason: str | None = None
+    """Why it is ``exited`` or ``unhealthy``, in words, where there is more to say."""
+    open_url: str = ""
+    """What to open in a browser: by a name that no other job has, where there is one."""
+    app_port: int | None = None
+    """Where the app listens inside the job's network namespace."""
     ready_path: str = "/"
     """What has to answer, and to need the password, for the job to count as running."""
     login_path: str | None = None
     """Where an app that checks the password itself has its login form."""
+    engine_id: str | None = None
+    """Which engine has its containers: hosts that share a home directory have one each."""
+    endpoint_id: str | None = None
+    """Where the engine had the gateway on its network; another says that it was restarted."""
     relaxed: list[str] = []
     """Where this job's container is less locked down than the default, in words."""
     intent: str | None = None
@@ -80,7 +98,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, **changes)
 
 
-_KEYS = tuple(name for name in Job.__struct_fields__ if name != "extra")
+KEYS = tuple(name for name in Job.__struct_fields__ if name != "extra")
+"""The keys of the job object that this version knows, in the documented order."""
 
 
 def to_dict(job: Job, *, reveal: bool = True) -> dict[str, Any]:
@@ -89,7 +108,7 @@ def to_dict(job: Job, *, reveal: bool = True) -> dict[str, Any]:
     Without ``reveal`` a password hash is masked: for a digest algorithm it is as good as the
     password. ``intent`` is left out while no command is under way.
     """
-    values = {key: getattr(job, key) for key in _KEYS}
+    values = {key: getattr(job, key) for key in KEYS}
     if job.intent is None:
         del values["intent"]
     if not reveal and job.password_hash is not None:
@@ -103,15 +122,26 @@ def from_dict(values: Mapping[str, Any]) -> Job:
     Raises:
         JobctlError: a documented key is missing or has the wrong type.
     """
-    known = {key: value for key, value in values.items() if key in _KEYS}
-    known["extra"] = {key: value for key, value in values.items() if key not in _KEYS}
+    known = {key: value for key, value in values.items() if key in KEYS}
+    extra = {key: value for key, value in values.items() if key not in KEYS}
+    if not _within(extra, MOST_LEVELS):
+        raise JobctlError(f"job object: it is nested more than {MOST_LEVELS} levels deep")
+    known["extra"] = extra
     try:
         job = msgspec.convert(known, Job)
     except msgspec.ValidationError as error:
         raise JobctlError(f"job object: {error}") from None
-    if job.job_id != job_id_of(job.port):
+    if not job.port.isdecimal() or job.job_id != job_id_of(job.port):
         raise JobctlError(f'job object: job_id "{job.job_id}" does not go with port "{job.port}"')
     return job
+
+
+def _within(value: Any, levels: int) -> bool:
+    """Tell whether a value can be walked through without fear for the stack."""
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_within(one, levels - 1) for one in inner)
 
 
 def job_id_of(text: str | int) -> str:

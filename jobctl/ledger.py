@@ -7,23 +7,33 @@ Every command that reads both comes through here, so that whatever a killed proc
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
 
-from jobctl import hosts, jobfiles, labels
+from jobctl import jobfiles, labels
 from jobctl.containers import app_name, owner_name
-from jobctl.engines.base import Condition, Container, Engine
-from jobctl.errors import JobctlError
+from jobctl.engines.base import Container, Engine, Facts
+from jobctl.errors import JobctlError, Unwritable
 from jobctl.job import Job, Status, is_job_id, port_of
 from jobctl.locks import Busy
+from jobctl.observation import app_condition, app_of, in_order, main_pid, observe
 from jobctl.registry import Registry
+
+
+def silent(_line: str) -> None:
+    """Report nothing."""
 
 
 class Ledger:
     """One user's directory on one engine."""
 
-    def __init__(self, registry: Registry, engine: Engine) -> None:
+    def __init__(
+        self, registry: Registry, engine: Engine, report: Callable[[str], None] = silent
+    ) -> None:
         self.registry = registry
         self.engine = engine
+        self.report = report
         self.directory = registry.path.parent
         self.locks = registry.locks
 
@@ -32,10 +42,25 @@ class Ledger:
         """The directory as the job object has it: with a slash at its end."""
         return f"{self.directory}/"
 
+    @cached_property
+    def engine_id(self) -> str:
+        """What tells the engine from others."""
+        return f"{self.facts.host}:{self.facts.data_root}"
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What the engine says of itself."""
+        return self.engine.facts()
+
+    def elsewhere(self, job: Job) -> bool:
+        """Tell whether a job is on another engine than this one, which knows nothing of it."""
+        return job.engine_id not in (None, self.engine_id)
+
     def reconcile(self) -> dict[str, Job]:
         """Put the records right and return the jobs by id.
 
-        A job that another process is at work on right now is left as recorded.
+        A job that another process is at work on right now is left as recorded, and so is one of
+        another engine.
         """
         # Records first: a job that is recorded after this look has its containers in the list.
         seen, damaged = self.registry.parse()
@@ -46,17 +71,23 @@ class Ledger:
             if job_id not in seen or seen[job_id].intent is not None
         ]
         changes = {
-            job.job_id: self._observed(job, listed.get(job.job_id, []))
+            job.job_id: observe(self.engine, job, listed.get(job.job_id, []))
             for job in seen.values()
-            if job.intent is None
+            if job.intent is None and (job.job_id in listed or not self.elsewhere(job))
         }
-        if damaged or any(changes[job_id] != seen[job_id] for job_id in changes):
-            with self.registry.edit() as jobs:
-                for job_id, job in changes.items():
-                    if jobs.get(job_id) == seen[job_id]:
-                        jobs[job_id] = job
-        for job_id in unsettled:
-            self._settle(job_id)
+        unsettled += filter(is_job_id, jobfiles.job_ids(self.directory).difference(seen, listed))
+        try:
+            if damaged or any(changes[job_id] != seen[job_id] for job_id in changes):
+                with self.registry.edit() as jobs:
+                    for job_id, job in changes.items():
+                        if jobs.get(job_id) == seen[job_id]:
+                            jobs[job_id] = job
+            for job_id in unsettled:
+                self._settle(job_id)
+        except Unwritable as error:
+            # What there is can be told all the same; the records are put right another time.
+            self.report(f"{error}; this is how it is, whatever the records say")
+            return {**seen, **changes}
         return self.registry.read() if unsettled else {**seen, **changes}
 
     def containers(self, job_id: str | None = None) -> defaultdict[str, list[Container]]:
@@ -79,14 +110,18 @@ class Ledger:
         containers = in_order(self.containers(job.job_id)[job.job_id], reverse=True)
         for container in containers:
             self.engine.stop(container.id)
-        condition = self._app_condition(containers)
+        condition = app_condition(self.engine, containers)
         stopped = job.with_(
             status=Status.STOPPED,
+            reason=None,
             intent=None,
             pid=None,
             exit_code=condition.exit_code if condition else None,
         )
-        self.registry.put(stopped)
+        try:
+            self.registry.put(stopped)
+        except Unwritable as error:
+            self.report(f"{job.job_id} is stopped, but {error}")
         return stopped
 
     def _settle(self, job_id: str) -> None:
@@ -97,70 +132,58 @@ class Ledger:
                 found = self.containers(job_id)[job_id]
                 if job is None:
                     self._adopt(job_id, found)
+                elif self.elsewhere(job):
+                    return
                 elif job.intent in ("stop", "start"):
                     self.halt(job)
-                elif job.intent is not None:
+                elif job.intent in ("run", "register", "remove"):
                     self.erase(job_id)
+                # What a newer jobctl was about to do is for that one to finish.
         except Busy:
             return
 
     def _adopt(self, job_id: str, found: Sequence[Container]) -> None:
-        """Write the record of containers that have none, or remove them if they are a fragment."""
+        """Write the record of containers that have none, or remove what is a fragment of a job.
+
+        Anybody may label a container as if it were this user's; what only this user can have made
+        is the job's certificate, in a directory that nobody else can write to.
+        """
+        certificate = self.directory / f"{job_id}.crt"
         owner = next((c for c in found if c.name == owner_name(job_id)), None)
-        if owner is None or _app(found) is None:
+        if found and not certificate.exists():
+            return
+        if owner is None or app_of(found) is None:
             self.erase(job_id)
             return
         try:
             job = labels.job_from(owner.labels, status=_first_status(owner))
         except JobctlError:
-            return  # anybody may put such labels on a container of their own
-        app = self._app_condition(found)
-        password_file = self.directory / f"{job_id}_htpasswd"
-        line = password_file.read_text().strip() if password_file.exists() else None
+            return
+        app = app_condition(self.engine, found)
         job = job.with_(
-            password_hash=line,
+            password_hash=_first_line(self.directory / f"{job_id}_htpasswd"),
             container_ids=[c.id for c in in_order(found)],
             pid=main_pid(self.engine, app) if app else None,
+            tls_fingerprint=_fingerprint(certificate) or job.tls_fingerprint,
         )
-        self.registry.put(self._observed(job, found))
-
-    def _observed(self, job: Job, found: Sequence[Container]) -> Job:
-        status = status_of(job, found)
-        if status == job.status:
-            return job
-        condition = self._app_condition(found) if status == Status.EXITED else None
-        return job.with_(
-            status=status,
-            pid=job.pid if status in (Status.LAUNCHED, Status.UNHEALTHY) else None,
-            exit_code=condition.exit_code if condition else job.exit_code,
-            restarts=condition.restarts if condition else job.restarts,
-        )
-
-    def _app_condition(self, found: Iterable[Container]) -> Condition | None:
-        app = _app(found)
-        return self.engine.condition(app.id) if app else None
+        self.registry.put(observe(self.engine, job, found))
 
 
-def status_of(job: Job, found: Sequence[Container]) -> str:
-    """Return the status that a job's containers show; nobody is at work on it."""
-    if len(found) < max(1, len(job.container_ids)):
-        return Status.LOST
-    states = {container.state for container in found}
-    if states == {"running"}:
-        unhealthy = any(container.health == "unhealthy" for container in found)
-        return Status.UNHEALTHY if unhealthy else Status.LAUNCHED
-    if states & {"running", "paused", "restarting"}:
-        app = _app(found)
-        ended = app is not None and app.state in ("exited", "dead")
-        return Status.EXITED if ended else Status.UNHEALTHY
-    if job.status in (Status.STOPPED, Status.REGISTERED):
-        return job.status
-    return Status.EXITED
+def _fingerprint(certificate: Path) -> str | None:
+    """Return that of a job's certificate; the label has the one that it was launched with."""
+    from jobctl import certs
+
+    try:
+        return certs.fingerprint(certificate.read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
-def _app(containers: Iterable[Container]) -> Container | None:
-    """Return the one of a job's containers that runs the app."""
-    return next((c for c in containers if c.labels.get(labels.ROLE) == "app"), None)
+def _first_line(password_file: Path) -> str | None:
+    try:
+        return password_file.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _by_job(containers: Iterable[Container]) -> defaultdict[str, list[Container]]:
@@ -178,11 +201,6 @@ def _first_status(owner: Container) -> str:
     return Status.REGISTERED if owner.state == "created" else Status.LAUNCHED
 
 
-def in_order(containers: Iterable[Container], *, reverse: bool = False) -> list[Container]:
-    """Return a job's containers in the order to start them: the one that owns the port first."""
-    return sorted(containers, key=lambda c: c.name.endswith("-app"), reverse=reverse)
-
-
 def jobs_of_everybody(engine: Engine) -> list[Job]:
     """Return the jobs of all users as the labels of their containers tell."""
     jobs = []
@@ -192,16 +210,9 @@ def jobs_of_everybody(engine: Engine) -> list[Job]:
             job = labels.job_from(owner.labels, status=_first_status(owner))
         except JobctlError:
             continue
-        status = status_of(job, containers)
-        jobs.append(job.with_(status=status, container_ids=[c.id for c in in_order(containers)]))
+        job = job.with_(container_ids=[c.id for c in in_order(containers)])
+        jobs.append(observe(engine, job, containers))
     return jobs
-
-
-def main_pid(engine: Engine, condition: Condition) -> int | None:
-    """Return the host's process id of an app; the engine's own is that of the app's init."""
-    if condition.pid is None or engine.local_socket is None:
-        return condition.pid
-    return hosts.first_child(condition.pid) or condition.pid
 
 
 def published(containers: Iterable[Container]) -> Mapping[int, str]:
@@ -213,6 +224,6 @@ def published(containers: Iterable[Container]) -> Mapping[int, str]:
         words = f"the container {container.name}"
         if is_job_id(job_id):
             held.add(port_of(job_id))  # a stopped job keeps its port
-            words = f"{owner}'s {job_id}"
+            words = f"{owner}'s {job_id}" if str(owner).isprintable() else words
         holders.update(dict.fromkeys(held, words))
     return holders

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from jobctl import passwords
 from jobctl.apps import App
@@ -14,6 +17,20 @@ from jobctl.engines.base import Bind
 from jobctl.errors import JobctlError, UsageError
 from jobctl.probe import Secret
 from jobctl.schema import Section
+
+_UNSAYABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def here() -> Path:
+    """Return the current directory.
+
+    Raises:
+        JobctlError: it was removed.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise JobctlError("the current directory is gone; change to another") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +53,71 @@ class Order:
     mounts: Sequence[Bind] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     changes: Mapping[str, Any] = field(default_factory=dict)
-    directory: Path = field(default_factory=Path.cwd)
+    directory: Path = field(default_factory=here)
+
+    def __post_init__(self) -> None:
+        """Check what can't be said to an engine, which speaks JSON.
+
+        Raises:
+            UsageError: it is no UTF-8, or has a NUL in it.
+        """
+        mounts = [path for bind in self.mounts for path in (bind.source, bind.target)]
+        for what, texts in {
+            "argument": self.args,
+            "mount": mounts,
+            "variable": [f"{name}={value}" for name, value in self.env.items()],
+            "current directory": [str(self.directory)],
+        }.items():
+            for text in texts:
+                if _UNSAYABLE.search(text):
+                    raise UsageError(f"{what} {text!a}: it is no UTF-8, or has a NUL in it")
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What of an order is kept with its job, to make the job's containers anew."""
+
+    app: str
+    image: str | None
+    args: list[str]
+    mounts: list[Bind]
+    env: dict[str, str]
+    changes: dict[str, Any]
+    directory: str
+
+
+def dump(order: Order) -> bytes:
+    """Return an order as JSON, without its password; ``env`` may hold what others must not see."""
+    kept = _Kept(
+        app=order.app,
+        image=order.image,
+        args=list(order.args),
+        mounts=list(order.mounts),
+        env=dict(order.env),
+        changes=dict(order.changes),
+        directory=str(order.directory),
+    )
+    return msgspec.json.encode(kept)
+
+
+def load(data: bytes) -> Order:
+    """Return an order from what ``dump`` made of it.
+
+    Raises:
+        JobctlError: it is none.
+    """
+    try:
+        kept = msgspec.json.decode(data, type=_Kept)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise JobctlError(f"what the job was launched with can't be read: {error}") from None
+    return Order(
+        app=kept.app,
+        image=kept.image,
+        args=kept.args,
+        mounts=kept.mounts,
+        env=kept.env,
+        changes=kept.changes,
+        directory=Path(kept.directory),
+    )
 
 
 def bind_address(order: Order, section: Section, *, default: str) -> str:
@@ -46,8 +127,10 @@ def bind_address(order: Order, section: Section, *, default: str) -> str:
         UsageError: what was asked for is no address.
         JobctlError: it would expose an app that has no password.
     """
-    wanted = order.bind or default
+    wanted = default if order.bind is None else order.bind
     try:
+        if "%" in wanted:  # an address of one link: not every client is on it
+            raise ValueError(wanted)
         address = ipaddress.ip_address("127.0.0.1" if wanted == "localhost" else wanted)
     except ValueError:
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 
@@ -9,11 +10,13 @@ from jobctl.errors import JobctlError
 
 BCRYPT_COST = 10
 _UNSENDABLE = re.compile("[\n\r\0\ud800-\udfff]")
-_USER = re.compile(r"[^:\x00-\x1f\x7f]+")
+_USER = re.compile(r"[^:\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _JUPYTER = "argon2:"
-_ARGON2 = re.compile(r"\$argon2id?\$v=19\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
-_BCRYPT = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
+_ARGON2 = re.compile(
+    r"\$argon2id?\$v=19\$m=[0-9]+,t=[0-9]+,p=[0-9]+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+"
+)
+_BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 
 
 def generate() -> str:
@@ -39,9 +42,9 @@ def hash_password(algorithm: str, *, user: str, realm: str, password: str) -> st
             "the password has a line break, a NUL or what is no text in it; clients can't send that"
         )
     if algorithm == "apache_md5_digest":
-        from passlib.hash import htdigest
-
-        return f"{user}:{realm}:{htdigest.hash(password, user, realm, encoding='utf-8')}"
+        # Not passlib's, which takes no more than 4096 characters.
+        a1 = f"{user}:{realm}:{password}".encode()
+        return f"{user}:{realm}:{hashlib.md5(a1, usedforsecurity=False).hexdigest()}"
     if algorithm == "bcrypt":
         if len(password.encode()) > 72:
             raise JobctlError("bcrypt uses 72 bytes of a password and this one is longer")

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from jobctl import jobfiles
-from jobctl.errors import JobctlError
+from jobctl.errors import JobctlError, Unwritable
 from jobctl.job import Job, from_dict, to_dict
 from jobctl.locks import RECORDS, Locks
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What stands where records should: some lines, or the ``whole`` of it is no file of ours."""
+
+    lines: list[bytes] = field(default_factory=list)
+    whole: bool = False
+
+    def __bool__(self) -> bool:
+        return self.whole or bool(self.lines)
+
+
+class _NotOurs(Exception):
+    """What is in place of the records is nothing that the user's jobctl has written."""
 
 
 class Registry:
     """The records of one user, below one directory.
 
     A line that is no job object is never dropped: the next change moves it to a file beside,
-    ``connections.txt.damaged-SECONDS``.
+    ``connections.txt.damaged-MILLISECONDS``. So it does with the whole of what is in place of the
+    records but no file of the user's: another user's, a directory, a link to somewhere else.
     """
 
     def __init__(self, directory: Path, locks: Locks) -> None:
@@ -56,12 +76,14 @@ class Registry:
         with self.edit() as jobs:
             jobs.pop(job_id, None)
 
-    def parse(self) -> tuple[dict[str, Job], list[bytes]]:
-        """Return the jobs on record by id, and the lines that are no job objects."""
+    def parse(self) -> tuple[dict[str, Job], Damage]:
+        """Return the jobs on record by id, and what there is that is no job object."""
         try:
-            lines = self.path.read_bytes().split(b"\n")
+            lines = self._read().split(b"\n")
         except FileNotFoundError:
-            return {}, []
+            return {}, Damage()
+        except _NotOurs:
+            return {}, Damage(whole=True)
         except OSError as error:
             raise JobctlError(f"can't read {self.path}: {error.strerror}") from None
         jobs: dict[str, Job] = {}
@@ -73,11 +95,33 @@ class Registry:
                 damaged.append(line)
             else:
                 jobs[job.job_id] = job
-        return jobs, damaged
+        return jobs, Damage(lines=damaged)
 
-    def _set_aside(self, lines: list[bytes]) -> None:
+    def _read(self) -> bytes:
+        # Not blocking: a FIFO that nobody writes to is no reason to wait.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            descriptor = os.open(self.path, flags)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO, errno.EACCES):
+                raise _NotOurs from None
+            raise
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            os.close(descriptor)
+            raise _NotOurs
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read()
+
+    def _set_aside(self, damage: Damage) -> None:
         aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns() // 10**6}")
-        jobfiles.write_private(aside, b"\n".join(lines) + b"\n")
+        if not damage.whole:
+            jobfiles.write_private(aside, b"\n".join(damage.lines) + b"\n")
+            return
+        try:
+            self.path.rename(aside)
+        except OSError as error:
+            raise Unwritable(f"can't move {self.path} away: {error.strerror}") from None
 
     def _write(self, jobs: dict[str, Job], *, durable: bool) -> None:
         lines = [msgspec.json.encode(to_dict(job)) + b"\n" for job in jobs.values()]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from jobctl import gateway, passwords, probe
-from jobctl.errors import JobctlError
-from jobctl.job import Job, Status
-from jobctl.ledger import Ledger, main_pid
+from jobctl import exposure, gateway, passwords, probe
+from jobctl.containers import BYPASS
+from jobctl.errors import EngineRefused, EngineUnreachable, JobctlError
+from jobctl.job import MASK, Job, Status
+from jobctl.ledger import Ledger
+from jobctl.observation import in_order, main_pid
 
 LOG_LINES = 10
 
@@ -40,16 +42,25 @@ def start(
     try:
         check = partial(_check_running, ledger, job, restarts)
         probe.wait(target(ledger, job), secret, timeout=timeout, check=check)
+        if BYPASS not in job.relaxed and (found := open_ports(ledger, job)):
+            raise probe.Unprotected(way_past(job, found))
+    except (EngineUnreachable, EngineRefused):
+        raise  # of which the job's log knows nothing
+    except _GatewayEnded as error:
+        raise JobctlError(f"{error}{last_lines(ledger, job, job.container_ids[0])}") from error
     except JobctlError as error:
-        raise type(error)(f"{error}{last_lines(ledger, job)}") from error
+        raise type(error)(f"{error}{last_lines(ledger, job, job.container_ids[-1])}") from error
     condition = ledger.engine.condition(job.container_ids[-1])
-    if condition is None:
+    containers = in_order(ledger.containers(job.job_id)[job.job_id])
+    if condition is None or not containers:
         raise JobctlError(f"{job.job_id} was removed while it was being launched")
     return job.with_(
         status=Status.LAUNCHED,
+        reason=None,
         pid=main_pid(ledger.engine, condition),
         restarts=condition.restarts,
         exit_code=None,
+        endpoint_id=containers[0].endpoint,
     )
 
 
@@ -59,12 +70,41 @@ def target(ledger: Ledger, job: Job) -> probe.Target:
     return probe.Target(
         address=probe.connect_address(job.bind_address),
         port=int(job.port),
-        trusted="".join(path.read_text() for path in trusted if path.exists()),
+        trusted="".join(path.read_text("ascii", "replace") for path in trusted if path.exists()),
         fingerprint=job.tls_fingerprint or "",
         auth=auth_of(job),
         user=passwords.user_of(job.password_hash or "") or "",
         path=job.ready_path,
         login_path=job.login_path,
+    )
+
+
+def open_ports(ledger: Ledger, job: Job) -> set[int] | None:
+    """Return the ports at which others than its clients get to a job, from this host at least.
+
+    ``None``: that can't be told from here.
+    """
+    engine = ledger.engine
+    condition = engine.condition(job.container_ids[-1])
+    if engine.local_socket is None or condition is None:
+        return None
+    details = [found for one in job.container_ids if (found := engine.details(one))]
+    return exposure.open_ports(
+        [address for one in details for address in one.addresses],
+        pid=condition.pid,
+        suspects=[job.app_port] if job.app_port else [],
+        own={published.container_port for one in details for published in one.publishes},
+    )
+
+
+def way_past(job: Job, ports: set[int]) -> str:
+    """Return in words that a job can be reached at ``ports``, and what to do about it."""
+    words = ", ".join(map(str, sorted(ports)))
+    return (
+        f"whoever is on this host gets to port {words} of {job.app} without TLS and password, at "
+        "the address of its container: it listens on all addresses; have it listen on 127.0.0.1 "
+        "alone, as most do with an option such as --host, --bind or --address, or take the risk "
+        "with allow_bypass: true in its section"
     )
 
 
@@ -80,17 +120,28 @@ def _check_running(ledger: Ledger, job: Job, restarts: Mapping[str, int]) -> Non
         if now is None:
             raise JobctlError(f"{job.job_id}: its container was removed")
         if now.state != "running" or now.restarts > before:
-            memory = ", out of memory" if now.out_of_memory else ""
-            raise JobctlError(f"{job.app} exited ({now.exit_code}{memory}) while starting")
+            code = f"{now.exit_code}, out of memory" if now.out_of_memory else str(now.exit_code)
+            if container != job.container_ids[-1]:
+                raise _GatewayEnded(f"the gateway of {job.app} exited ({code}) while starting")
+            raise JobctlError(f"{job.app} exited ({code}) while starting")
 
 
-def last_lines(ledger: Ledger, job: Job) -> str:
-    """Return the end of the log of a job's app, as the end of an error message."""
+class _GatewayEnded(JobctlError):
+    """It is the gateway whose log says why a job did not start."""
+
+
+def last_lines(ledger: Ledger, job: Job, container: str) -> str:
+    """Return the end of a container's log, as the end of an error message.
+
+    Such messages get into tickets, and some apps repeat their configuration: without the hash.
+    """
     try:
-        log = b"".join(ledger.engine.logs(job.container_ids[-1], tail=LOG_LINES))
+        log = b"".join(ledger.engine.logs(container, tail=LOG_LINES))
     except JobctlError:
         return ""
     text = log.decode(errors="replace").strip()
+    for secret in filter(None, [job.password_hash, (job.password_hash or "").rpartition(":")[2]]):
+        text = text.replace(secret, MASK)
     return f"\nthe last lines of its log:\n{text}" if text else "\nits log is empty"
 
 

@@ -11,16 +11,42 @@ import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from threading import RLock
-from typing import IO
+from typing import IO, Any
 
-from jobctl.engines.base import Condition, Container, ContainerSpec, Details, Image, Process
+from jobctl.engines.base import (
+    Condition,
+    Container,
+    ContainerSpec,
+    Details,
+    Facts,
+    Image,
+    Network,
+    Process,
+)
 from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
 
 TERMINATED = 128 + 15
 KILLED = 128 + 9
+
+
+FACTS = Facts(
+    endpoint="memory://",
+    chosen_by="the test",
+    transport="socket",
+    version="in memory",
+    host="test-pc",
+    data_root="/in/memory",
+    rootless=False,
+    remapped=False,
+    seccomp="default",
+    mandatory=[],
+    unlimited=frozenset(),
+    live_restore=False,
+    warnings=[],
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +68,9 @@ class _Running:
     pid: int | None = None
     exit_code: int = 0
     restarts: int = 0
+    started_at: float = -1
+    endpoint: str | None = None
+    out_of_memory: bool = False
     health: str | None = None
     log: list[bytes] = field(default_factory=list)
 
@@ -60,6 +89,7 @@ class FakeEngine:
         images: Sequence[str] = (),
         programs: Mapping[tuple[str, ...], Program] | None = None,
         local_socket: str | None = None,
+        host: str = "test-pc",
     ) -> None:
         self._local_socket = local_socket
         self._programs = dict(programs or {})
@@ -70,6 +100,8 @@ class FakeEngine:
         self._numbers = count(1)
         self._lock = RLock()
         self._reachable = True
+        self._facts = replace(FACTS, host=host)
+        self._open_networks: set[str] = set()
         for tag in images:
             self.add_image(tag)
 
@@ -82,6 +114,10 @@ class FakeEngine:
     def version(self) -> str:
         with self._asked():
             return "in memory"
+
+    def facts(self) -> Facts:
+        with self._asked():
+            return self._facts
 
     def containers(self, labels: Sequence[str] = ()) -> list[Container]:
         with self._asked():
@@ -96,6 +132,7 @@ class FakeEngine:
                     ports=frozenset([found.spec.publish.host_port])
                     if found.spec.publish and found.state in ("running", "paused")
                     else frozenset(),
+                    endpoint=found.endpoint,
                 )
                 for found in reversed(self._containers.values())
                 if all(_carries(found.spec.labels, label) for label in labels)
@@ -148,6 +185,8 @@ class FakeEngine:
                 pid=found.pid,
                 exit_code=found.exit_code,
                 restarts=found.restarts,
+                started_at=found.started_at,
+                out_of_memory=found.out_of_memory,
             )
 
     def details(self, container: str) -> Details | None:
@@ -170,6 +209,7 @@ class FakeEngine:
                 publishes=[spec.publish] if spec.publish else [],
                 addresses=["192.0.2.1"] if spec.network and found.pid else [],
                 memory=spec.memory,
+                cpus=spec.cpus,
                 pids=spec.pids,
             )
 
@@ -195,6 +235,14 @@ class FakeEngine:
     def ensure_network(self, name: str) -> str:
         with self._asked():
             return self._networks.setdefault(name, self._new_id())
+
+    def network(self, name: str) -> Network | None:
+        with self._asked():
+            found = self._networks.get(name)
+            if found is None:
+                return None
+            isolated = name not in self._open_networks
+            return Network(id=found, subnets=["192.0.2.0/24"], isolated=isolated)
 
     def image(self, tag: str) -> Image | None:
         with self._asked():
@@ -243,9 +291,10 @@ class FakeEngine:
             id=f"sha256:{self._new_id()}", tag=tag, labels=dict(labels or {}), size=1_000_000
         )
 
-    def crash(self, container: str, exit_code: int) -> None:
+    def crash(self, container: str, exit_code: int, *, out_of_memory: bool = False) -> None:
         """Let the app end, and fail again each time that the engine has started it anew."""
         found = self._found(container)
+        found.out_of_memory = out_of_memory
         found.restarts = found.spec.restarts if exit_code else found.restarts
         self._end(found, exit_code)
 
@@ -253,7 +302,7 @@ class FakeEngine:
         """Let the app fail once, so that the engine starts it anew."""
         found = self._found(container)
         found.restarts += 1
-        found.pid = self._new_pid()
+        self._begin(found)
 
     def vanish(self, container: str) -> None:
         """Remove a container behind jobctl's back."""
@@ -284,6 +333,15 @@ class FakeEngine:
         finally:
             self._reachable = True
 
+    def say(self, **facts: Any) -> None:
+        """Say something else of itself from now on."""
+        self._facts = replace(self._facts, **facts)
+
+    def open_network(self, name: str) -> None:
+        """Have a network on which containers reach each other."""
+        self.ensure_network(name)
+        self._open_networks.add(name)
+
     def networks_named(self, name: str) -> list[str]:
         """Return the ids of the networks of that name."""
         return [found for known, found in self._networks.items() if known == name]
@@ -306,7 +364,7 @@ class FakeEngine:
         return self._programs.get(tuple(command), Program())
 
     def _run(self, found: _Running) -> None:
-        found.state, found.pid, found.exit_code = "running", self._new_pid(), 0
+        self._begin(found)
         check = found.spec.healthcheck
         if check:
             failed = self._program(check.command).exit_code
@@ -320,8 +378,14 @@ class FakeEngine:
             found.restarts = found.spec.restarts
         self._end(found, program.exit_code)
 
+    def _begin(self, found: _Running) -> None:
+        found.state, found.pid, found.exit_code = "running", self._new_pid(), 0
+        found.started_at = next(self._numbers)
+        found.endpoint = self._new_id() if found.spec.network else None
+
     def _end(self, found: _Running, exit_code: int) -> None:
         found.state, found.pid, found.exit_code = "exited", None, exit_code
+        found.endpoint = None
 
     def _bound(self, but: _Running) -> Iterator[tuple[str, int]]:
         yield from self._strangers

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobctl import containers, gateway
-from jobctl.config import Section, bytes_of
+from jobctl.config import Build, Section, bytes_of
 from jobctl.engines.base import Bind, ContainerSpec
 from jobctl.errors import JobctlError
 from jobctl.job import Job, Status
@@ -158,6 +158,23 @@ def test_the_gateway_checks_its_health_and_the_app_s() -> None:
     assert second.healthcheck is None
 
 
+def test_an_image_made_of_packages_is_checked_for_listening() -> None:
+    """It is known to have a shell that can; of other images nothing is known."""
+    _, made = pair(Section(build=Build(python=["x"])), app_port=9123)
+    _, own = pair(Section(build=Build(python=["x"])), healthcheck=["check", "me"])
+
+    assert made.healthcheck is not None
+    assert made.healthcheck.command[-1] == ": < /dev/tcp/127.0.0.1/9123"
+    assert own.healthcheck is not None
+    assert list(own.healthcheck.command) == ["check", "me"]
+
+
+def test_a_busy_app_leaves_its_gateway_the_larger_part_of_the_cpu() -> None:
+    first, second = pair()
+
+    assert first.cpu_shares > second.cpu_shares
+
+
 def test_a_section_sets_the_app_s_limits_and_health_check() -> None:
     _, second = pair(
         Section(memory="512m", cpus=0.5, pids=9, stop_grace=3, shm_size="1g", gpus=2),
@@ -247,9 +264,18 @@ def test_an_app_that_secures_itself_owns_the_port_and_reads_the_secrets() -> Non
 # Users and relaxations
 
 
-@pytest.mark.parametrize(("caller", "uid"), [(1000, 1000), (65534, 65534), (0, 65532)])
-def test_containers_never_run_as_root(caller: int, uid: int) -> None:
-    assert containers.run_uid(caller) == uid
+@pytest.mark.parametrize(
+    ("uid", "gid", "user"),
+    [(1000, 100, "1000:100"), (65534, 65534, "65534:65534"), (0, 0, "65532:65532")],
+)
+def test_containers_never_run_as_the_host_s_root(uid: int, gid: int, user: str) -> None:
+    account = containers.account(uid, gid, rootless=False)
+
+    assert account == containers.Account(user, int(user.partition(":")[0]))
+
+
+def test_root_in_a_rootless_engine_s_containers_is_the_caller() -> None:
+    assert containers.account(1000, 100, rootless=True) == containers.Account("0:0", 1000)
 
 
 def test_relaxations_are_put_in_words() -> None:

@@ -5,15 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from docker.tls import TLSConfig
 
-from jobctl.engines.base import Bind, ContainerSpec, Healthcheck, Process, Publish
+from jobctl.engines.base import (
+    Bind,
+    ContainerSpec,
+    Facts,
+    Healthcheck,
+    Network,
+    Process,
+    Publish,
+)
 from jobctl.engines.docker_values import (
     container_from,
     create_kwargs,
     details_from,
+    facts_from,
     health_kwargs,
     host_kwargs,
+    network_from,
     processes_from,
+    transport,
 )
 
 
@@ -51,6 +63,15 @@ def test_limits_are_in_the_engine_s_units() -> None:
     assert host["pids_limit"] == 7
 
 
+def test_a_crash_leaves_no_core_file() -> None:
+    assert host_kwargs(spec())["ulimits"] == [{"Name": "core", "Soft": 0, "Hard": 0}]
+
+
+def test_a_weight_beside_other_containers() -> None:
+    assert host_kwargs(spec())["cpu_shares"] == 1024
+    assert host_kwargs(spec(cpu_shares=2048))["cpu_shares"] == 2048
+
+
 def test_a_fraction_of_a_core_is_not_rounded_to_no_limit() -> None:
     assert host_kwargs(spec(cpus=0.01))["cpu_quota"] >= 1000  # the least that the kernel takes
 
@@ -74,7 +95,8 @@ def test_a_mount_names_both_ends_and_is_refused_without_a_source() -> None:
 
     assert (mount["Type"], mount["Source"], mount["Target"]) == ("bind", "/a b", "/c")
     assert mount["ReadOnly"] is True
-    assert not mount["BindOptions"].get("CreateMountpoint")
+    # The engine's own choice of propagation is rprivate, or rslave for what holds its own data.
+    assert "BindOptions" not in mount
 
 
 def test_a_mount_may_be_writable() -> None:
@@ -235,6 +257,50 @@ def test_details_of_a_container_that_is_not_locked_down() -> None:
     assert (found.binds, found.publishes) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("options", "seccomp"),
+    [
+        ([], None),
+        (["no-new-privileges:true"], None),
+        (["seccomp=unconfined"], "unconfined"),
+        (["seccomp:unconfined"], "unconfined"),
+        (['seccomp={\n "defaultAction": "SCMP_ACT_ALLOW"}'], "custom"),
+    ],
+)
+def test_details_tell_another_seccomp_profile_than_the_engine_s(
+    options: list[str], seccomp: str | None
+) -> None:
+    host = LOCKED | {"SecurityOpt": options}
+
+    assert details_from(ANSWER | {"HostConfig": host}).seccomp == seccomp
+    assert details_from(ANSWER | {"HostConfig": host | {"Privileged": True}}).seccomp == (
+        "unconfined"
+    )
+
+
+def test_details_tell_the_profiles_that_not_every_kernel_has() -> None:
+    label = "system_u:system_r:container_t:s0:c1,c2"
+    found = details_from(ANSWER | {"AppArmorProfile": "docker-default", "ProcessLabel": label})
+    without = details_from(ANSWER | {"AppArmorProfile": "", "ProcessLabel": ""})
+
+    assert (found.apparmor, found.selinux) == ("docker-default", label)
+    assert (without.apparmor, without.selinux) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("limits", "cores"),
+    [
+        ({"NanoCpus": 1_500_000_000}, 1.5),
+        ({"CpuQuota": 50_000, "CpuPeriod": 100_000}, 0.5),
+        ({"CpuQuota": 50_000, "CpuPeriod": 0}, 0.5),
+        ({"CpuQuota": -1}, 0),
+        ({}, 0),
+    ],
+)
+def test_details_tell_a_limit_of_cpu_time_in_cores(limits: dict[str, int], cores: float) -> None:
+    assert details_from(ANSWER | {"HostConfig": LOCKED | limits}).cpus == cores
+
+
 def test_a_port_published_anyhow_is_published_on_all_addresses() -> None:
     """As ``docker run -p 9000`` and ``-P`` ask: no address, and a host port that is made up."""
     host = LOCKED | {"PortBindings": {"9000/tcp": [{"HostIp": "", "HostPort": ""}], "1/tcp": None}}
@@ -280,3 +346,95 @@ def test_processes_of_the_top_answer() -> None:
 
     assert processes_from(answer) == [Process(pid=7, uid=1000, command="serve --all")]
     assert processes_from({"Processes": None}) == []
+
+
+INFO: dict[str, Any] = {
+    "Name": "lab",
+    "SecurityOptions": ["name=apparmor", "name=seccomp,profile=default", "name=cgroupns"],
+    "MemoryLimit": True,
+    "SwapLimit": True,
+    "CpuCfsPeriod": True,
+    "CpuCfsQuota": True,
+    "PidsLimit": True,
+    "LiveRestoreEnabled": False,
+    "Warnings": None,
+}
+
+
+def facts(**changes: Any) -> Facts:
+    """Return the facts of an info answer that differs in some keys."""
+    return facts_from(
+        INFO | changes, endpoint="unix:///e", chosen_by="me", transport="socket", version="20.10"
+    )
+
+
+def test_facts_of_an_ordinary_engine() -> None:
+    found = facts()
+
+    assert (found.host, found.rootless, found.remapped) == ("lab", False, False)
+    assert (found.seccomp, found.mandatory) == ("default", ["apparmor"])
+    assert (found.unlimited, found.live_restore, found.warnings) == (frozenset(), False, [])
+
+
+@pytest.mark.parametrize("option", ["name=rootless", "name=userns"])
+def test_who_root_in_containers_is(option: str) -> None:
+    found = facts(SecurityOptions=[option])
+
+    assert (found.rootless, found.remapped) == (option == "name=rootless", option == "name=userns")
+
+
+def test_podman_says_otherwise_that_it_is_rootless() -> None:
+    assert facts(Rootless=True).rootless
+
+
+@pytest.mark.parametrize(
+    ("options", "profile"),
+    [
+        (["name=seccomp"], "default"),
+        (["name=seccomp,profile=builtin"], "builtin"),
+        (["name=seccomp,profile=unconfined"], None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_the_seccomp_profile(options: list[str] | None, profile: str | None) -> None:
+    assert facts(SecurityOptions=options).seccomp == profile
+
+
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [
+        ("MemoryLimit", "memory"),
+        ("SwapLimit", "swap"),
+        ("CpuCfsQuota", "cpus"),
+        ("CpuCfsPeriod", "cpus"),
+        ("PidsLimit", "pids"),
+    ],
+)
+def test_what_an_engine_can_not_limit(key: str, what: str) -> None:
+    assert facts(**{key: False}).unlimited == {what}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "tls", "kind"),
+    [
+        ("unix:///run/docker.sock", False, "socket"),
+        ("http+unix:///run/docker.sock", False, "socket"),
+        ("ssh://lab", False, "ssh"),
+        ("tcp://lab:2375", False, "plain"),
+        ("http://lab:2375", None, "plain"),
+        ("tcp://lab:2376", TLSConfig(verify=True), "tls"),
+        ("tcp://lab:2376", TLSConfig(verify=False), "unverified tls"),
+        ("https://lab:2376", False, "tls"),
+    ],
+)
+def test_how_requests_get_to_an_endpoint(endpoint: str, tls: object, kind: str) -> None:
+    assert transport(endpoint, tls) == kind
+
+
+def test_a_network_on_which_containers_reach_each_other() -> None:
+    """As ``docker network create`` makes it."""
+    answer = {"Id": "n1", "IPAM": {"Config": [{"Subnet": "10.0.0.0/8"}]}, "Options": {}}
+
+    assert network_from(answer) == Network(id="n1", subnets=["10.0.0.0/8"], isolated=False)
+    assert network_from({"Id": "n1", "IPAM": {"Config": None}, "Options": None}).subnets == []

@@ -178,3 +178,17 @@ def test_a_file_that_would_not_be_the_job_s_is_refused(home: Path, suffix: str) 
         helpers.write_file(job_at(home), suffix, "data")
 
     assert list(home.iterdir()) == []
+
+
+def test_an_exposed_job_has_a_name_of_its_own_in_the_site_s_domain(home: Path) -> None:
+    """The authority speaks for the domain, so that it need not change with each job."""
+    exposed = {"bind_address": "192.0.2.7", "open_url": "https://job-8000.jobs.example.org:8000/"}
+    helpers.gen_cert(job_at(home, **exposed), None)
+    authority = (home / "ca.crt").read_bytes()
+
+    assert "job-8000.jobs.example.org" in subjects_of(home / "job_8000.crt").names
+    assert "jobs.example.org" in certs.permitted(authority).names
+    other = {"job_id": "job_8001", "port": "8001"}
+    open_url = "https://job-8001.jobs.example.org:8001/"
+    helpers.gen_cert(job_at(home, **exposed | other | {"open_url": open_url}), None)
+    assert (home / "ca.crt").read_bytes() == authority

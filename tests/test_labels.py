@@ -122,9 +122,27 @@ def test_the_status_is_for_the_caller_to_say() -> None:
 
 
 def test_labels_of_others_are_passed_over() -> None:
-    labels = labels_of(job(), "gateway") | {"maintainer": "x", "jobctl.unheard_of": "y"}
+    labels = labels_of(job(), "gateway") | {"maintainer": "x", "jobctl.build": "of the image"}
 
     assert job_from(labels) == job(password_hash=None)
+
+
+def test_labels_of_a_newer_version_are_kept() -> None:
+    labels = labels_of(job(), "gateway") | {"jobctl.unheard_of": "y"}
+
+    assert job_from(labels) == job(password_hash=None, extra={"jobctl.unheard_of": "y"})
+
+
+def test_labels_say_nothing_of_what_only_the_record_knows() -> None:
+    """Nor can anybody else say it, who may label containers of their own."""
+    forged = {"password_hash": "x", "status": "launched", "pid": "1", "intent": "remove"}
+    forged |= {"container_ids": "x", "extra": "x", "restarts": "9", "exit_code": "1"}
+    labels = labels_of(job(), "gateway") | {f"jobctl.{key}": text for key, text in forged.items()}
+
+    made = job_from(labels)
+
+    assert made.with_(extra={}) == job(password_hash=None)
+    assert made.extra == {"jobctl.extra": "x"}
 
 
 @pytest.mark.parametrize(

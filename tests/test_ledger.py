@@ -14,8 +14,10 @@ from jobctl.engines.base import Container, ContainerSpec, Healthcheck, Publish
 from jobctl.errors import EngineUnreachable, JobctlError
 from jobctl.job import Job, Status
 from jobctl.labels import labels_of
-from jobctl.ledger import Ledger, in_order, jobs_of_everybody, published, status_of
+from jobctl.ledger import Ledger, jobs_of_everybody, published
+from jobctl.observation import in_order, status_of
 from jobctl.registry import Registry
+from tests.conftest import file_size_limit
 from tests.fake_engine import TERMINATED, FakeEngine
 
 HASH = "test:demo:4d7e319876e0192ec7e422c53d4ba80a"
@@ -72,8 +74,16 @@ def create(fake: FakeEngine, job: Job) -> tuple[str, str]:
     """Create the two containers of a job and return their ids."""
     publish = Publish(address="127.0.0.1", host_port=int(job.port), container_port=8443)
     check = Healthcheck(command=["look"])
+    network = fake.ensure_network("jobctl")
     first = fake.create(
-        spec(job, owner_name(job.job_id), "gateway", publish=publish, healthcheck=check)
+        spec(
+            job,
+            owner_name(job.job_id),
+            "gateway",
+            publish=publish,
+            healthcheck=check,
+            network=network,
+        )
     )
     return first, fake.create(spec(job, app_name(job.job_id), "app", joins=first))
 
@@ -86,7 +96,9 @@ def running(ledger: Ledger, fake: FakeEngine, port: int = 8000, **changes: Any) 
         fake.start(container)
     condition = fake.condition(ids[1])
     assert condition is not None
-    job = job.with_(container_ids=list(ids), pid=condition.pid, **changes)
+    endpoint = next(found.endpoint for found in fake.containers() if found.id == ids[0])
+    values = {"container_ids": list(ids), "pid": condition.pid, "endpoint_id": endpoint}
+    job = job.with_(**values | changes)
     files(ledger, job)
     ledger.registry.put(job)
     return job
@@ -236,6 +248,60 @@ def test_keys_of_a_newer_version_survive(ledger: Ledger, fake: FakeEngine) -> No
     assert ledger.reconcile()["job_8000"].extra == {"colour": "red"}
 
 
+def test_a_gateway_that_was_restarted_alone_is_cut_off_from_its_app(
+    ledger: Ledger, fake: FakeEngine
+) -> None:
+    """The engine gave it a new network namespace; the app stays in the old one until restarted."""
+    job = running(ledger, fake)
+    fake.crash_once(job.container_ids[0])
+
+    cut = ledger.reconcile()["job_8000"]
+    fake.crash_once(job.container_ids[1])
+    joined = ledger.reconcile()["job_8000"]
+
+    assert (cut.status, cut.reason) == (
+        Status.UNHEALTHY,
+        "its gateway was restarted without the app",
+    )
+    assert (joined.status, joined.reason) == (Status.LAUNCHED, None)
+
+
+def test_an_unhealthy_job_says_why(ledger: Ledger, fake: FakeEngine) -> None:
+    job = running(ledger, fake)
+
+    fake.set_health(job.container_ids[0], "unhealthy")
+    assert ledger.reconcile()["job_8000"].reason == "its health check fails"
+    fake.pause(job.container_ids[1])
+    assert ledger.reconcile()["job_8000"].reason == "its app is paused"
+
+
+def test_an_app_that_was_killed_for_its_memory_says_so(ledger: Ledger, fake: FakeEngine) -> None:
+    job = running(ledger, fake)
+    fake.crash(job.container_ids[1], 137, out_of_memory=True)
+
+    found = ledger.reconcile()["job_8000"]
+
+    assert (found.status, found.exit_code, found.reason) == (Status.EXITED, 137, "out of memory")
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_status_of_a_newer_version_is_kept(ledger: Ledger, fake: FakeEngine, gone: bool) -> None:
+    job = running(ledger, fake, status="hibernating")
+    if gone:
+        fake.vanish(job.container_ids[0])
+
+    assert ledger.reconcile() == {"job_8000": job}
+
+
+def test_what_a_newer_version_was_about_to_do_is_left_to_it(
+    ledger: Ledger, fake: FakeEngine
+) -> None:
+    job = running(ledger, fake, intent="migrate")
+
+    assert ledger.reconcile() == {"job_8000": job}
+    assert {container.state for container in fake.containers()} == {"running"}
+
+
 def test_one_job_s_end_is_not_another_s(ledger: Ledger, fake: FakeEngine) -> None:
     one, other = running(ledger, fake, 8000), running(ledger, fake, 8001)
     fake.crash(one.container_ids[1], 3)
@@ -244,6 +310,35 @@ def test_one_job_s_end_is_not_another_s(ledger: Ledger, fake: FakeEngine) -> Non
 
     assert found["job_8000"].status == Status.EXITED
     assert found["job_8001"] == other
+
+
+# Jobs of another engine, as where hosts share a home directory
+
+
+@pytest.fixture
+def elsewhere(ledger: Ledger) -> Ledger:
+    """Return the same records on a host with an engine of its own."""
+    return Ledger(ledger.registry, FakeEngine(host="other-pc"))
+
+
+@pytest.mark.parametrize("intent", [None, "run", "start", "stop", "remove"])
+def test_a_job_of_another_engine_is_left_as_recorded(
+    ledger: Ledger, elsewhere: Ledger, fake: FakeEngine, intent: str | None
+) -> None:
+    job = running(ledger, fake, engine_id=ledger.engine_id, intent=intent)
+
+    assert elsewhere.reconcile() == {"job_8000": job}
+    assert files_left(ledger) != []
+
+
+def test_a_job_of_this_engine_is_lost_without_its_containers(
+    ledger: Ledger, fake: FakeEngine
+) -> None:
+    job = running(ledger, fake, engine_id=ledger.engine_id)
+    for container in job.container_ids:
+        fake.vanish(container)
+
+    assert ledger.reconcile()["job_8000"].status == Status.LOST
 
 
 # What a process that was killed left
@@ -374,6 +469,7 @@ def test_a_job_that_had_only_been_registered_is_rebuilt_as_such(
     ledger: Ledger, fake: FakeEngine
 ) -> None:
     ids = create(fake, job_in(ledger))
+    files(ledger, job_in(ledger))
 
     found = ledger.reconcile()["job_8000"]
 
@@ -386,6 +482,7 @@ def test_a_job_that_secures_itself_is_rebuilt_from_its_one_container(
     job = job_in(ledger)
     container = fake.create(spec(job, owner_name("job_8000"), "app"))
     fake.start(container)
+    files(ledger, job)
 
     found = ledger.reconcile()["job_8000"]
 
@@ -398,12 +495,65 @@ def test_half_a_pair_without_a_record_is_removed(
     ledger: Ledger, fake: FakeEngine, missing: int, start: bool
 ) -> None:
     ids = create(fake, job_in(ledger))
+    files(ledger, job_in(ledger))
     for container in ids if start else ():
         fake.start(container)
     fake.vanish(ids[missing])
 
     assert ledger.reconcile() == {}
     assert left(fake) == set()
+
+
+def test_containers_that_somebody_else_labelled_are_left_alone(
+    ledger: Ledger, fake: FakeEngine
+) -> None:
+    """What only the user can have made is the certificate in their own directory."""
+    create(fake, job_in(ledger))
+    job = job_in(ledger, 8001)
+    fake.create(spec(job, app_name(job.job_id), "app"))
+
+    assert ledger.reconcile() == {}
+    assert len(left(fake)) == 3
+
+
+def test_files_without_a_record_and_containers_are_removed(ledger: Ledger) -> None:
+    files(ledger, job_in(ledger))
+    (ledger.directory / "job_99999.key").touch()  # no job's
+
+    assert ledger.reconcile() == {}
+    assert files_left(ledger) == []
+    assert files_left(ledger, "job_99999") == ["job_99999.key"]
+
+
+def test_records_that_can_not_be_written_keep_nobody_from_the_truth(
+    ledger: Ledger, fake: FakeEngine
+) -> None:
+    job = running(ledger, fake)
+    fake.crash(job.container_ids[1], 3)
+    said: list[str] = []
+    ledger.report = said.append
+    before = ledger.registry.path.read_bytes()
+
+    with file_size_limit(10):
+        found = ledger.reconcile()["job_8000"]
+
+    assert found.status == Status.EXITED
+    assert "connections.txt" in said[0]
+    assert ledger.registry.path.read_bytes() == before
+
+
+def test_a_job_is_stopped_even_if_that_can_not_be_recorded(
+    ledger: Ledger, fake: FakeEngine
+) -> None:
+    job = running(ledger, fake)
+    said: list[str] = []
+    ledger.report = said.append
+
+    with file_size_limit(10):
+        assert ledger.halt(job).status == Status.STOPPED
+
+    assert {container.state for container in fake.containers()} == {"exited"}
+    assert "job_8000 is stopped, but" in said[0]
 
 
 def test_a_damaged_record_is_rebuilt_and_the_line_set_aside(
@@ -603,7 +753,7 @@ def test_the_status_that_two_containers_show(
         container("jobctl-job_8000-app", state=app, labels={"jobctl.role": "app"}),
     ]
 
-    assert status_of(job_in(ledger, container_ids=["a", "b"]), found) == status
+    assert status_of(job_in(ledger, container_ids=["a", "b"]), found)[0] == status
 
 
 def test_who_holds_a_port_is_told_in_words(ledger: Ledger, fake: FakeEngine) -> None:

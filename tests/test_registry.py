@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,7 +78,7 @@ def aside(registry: Registry) -> bytes:
 
 def test_there_are_no_jobs_before_the_first(registry: Registry) -> None:
     assert registry.read() == {}
-    assert len(registry.parse()[1]) == 0
+    assert len(registry.parse()[1].lines) == 0
     assert not registry.path.exists()
 
 
@@ -100,7 +101,7 @@ def test_a_line_of_the_older_scripts_is_a_job(registry: Registry) -> None:
     )
 
     assert registry.read()["job_8000"].pid == 7767
-    assert len(registry.parse()[1]) == 0
+    assert len(registry.parse()[1].lines) == 0
 
 
 def test_jobs_are_kept_in_the_order_they_came(registry: Registry) -> None:
@@ -199,13 +200,13 @@ def test_a_line_that_is_no_job_is_set_aside_by_the_next_change(
         file.write(damage + b"\n")
 
     assert list(registry.read()) == ["job_8000"]
-    assert len(registry.parse()[1]) == 1
+    assert len(registry.parse()[1].lines) == 1
     assert aside(registry) == b""
 
     registry.put(job(8002))
 
     assert list(registry.read()) == ["job_8000", "job_8002"]
-    assert len(registry.parse()[1]) == 0
+    assert len(registry.parse()[1].lines) == 0
     assert aside(registry) == damage + b"\n"
 
 
@@ -214,7 +215,7 @@ def test_a_record_whose_id_does_not_go_with_its_port_is_damage(registry: Registr
     registry.path.write_text(registry.path.read_text().replace('"8000"', '"8001"'))
 
     assert registry.read() == {}
-    assert len(registry.parse()[1]) == 1
+    assert len(registry.parse()[1].lines) == 1
 
 
 def test_lines_that_are_set_aside_at_different_times_are_all_kept(registry: Registry) -> None:
@@ -240,11 +241,37 @@ def test_what_is_set_aside_is_private_too(registry: Registry) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_records_that_can_not_be_read_are_an_error_not_an_empty_list(registry: Registry) -> None:
-    registry.path.mkdir()
+@pytest.mark.parametrize("kind", ["directory", "fifo", "link", "another user's"])
+def test_what_is_no_file_of_the_user_s_is_moved_aside_as_a_whole(
+    registry: Registry, tmp_path: Path, kind: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("precious")
+    if kind == "directory":
+        registry.path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(registry.path)
+    elif kind == "link":
+        registry.path.symlink_to(elsewhere)
+    else:
+        registry.path.write_text("theirs")
+        _give_away(registry.path)
 
-    with pytest.raises(JobctlError, match=str(registry.path)):
-        registry.read()
+    assert registry.read() == {}
+    registry.put(job())
+
+    assert list(registry.read()) == ["job_8000"]
+    assert stat.S_ISREG(registry.path.lstat().st_mode)
+    assert len(list(registry.path.parent.glob("connections.txt.damaged-*"))) == 1
+    assert elsewhere.read_text() == "precious"
+
+
+def _give_away(path: Path) -> None:
+    """Let a file be one that its reader has no right to: as root, another user's."""
+    if os.getuid() == 0:
+        os.chown(path, 65534, 65534)
+    else:
+        path.chmod(0)
 
 
 # Full disks
@@ -288,7 +315,7 @@ def test_processes_that_write_at_once_lose_nothing(registry: Registry) -> None:
     assert [writer.wait() for writer in writers] == [0, 0, 0, 0]
     ports = {int(found.port) for found in registry.read().values()}
     assert ports == {first + n for first in (8000, 8100, 8200, 8300) for n in range(20)}
-    assert len(registry.parse()[1]) == 0
+    assert len(registry.parse()[1].lines) == 0
 
 
 def test_threads_that_write_at_once_lose_nothing(registry: Registry) -> None:
@@ -304,7 +331,7 @@ def test_a_reader_sees_whole_records_while_others_write(registry: Registry) -> N
         seen = [0]
         while writer.poll() is None:
             seen.append(len(registry.read()))
-            assert len(registry.parse()[1]) == 0
+            assert len(registry.parse()[1].lines) == 0
 
     assert seen == sorted(seen)
     assert len(registry.read()) == 60

@@ -44,8 +44,9 @@ class ContainerSpec:
     """A container to create, locked down unless a field says otherwise.
 
     ``user`` is ``uid:gid``; ``tmpfs`` maps a path to mount options; ``memory`` and ``shm_size``
-    are in bytes and ``cpus`` in cores; ``gpus`` is a number or ``all``; ``restarts`` is how often
-    the engine restarts it after a failure. With ``joins``, the container shares the network
+    are in bytes and ``cpus`` in cores; ``cpu_shares`` is its weight beside other containers while
+    all want more than there is; ``gpus`` is a number or ``all``; ``restarts`` is how often the
+    engine restarts it after a failure. With ``joins``, the container shares the network
     namespace of the container with that id. With ``entrypoint``, the image's own program runs and
     ``command`` are its arguments; without those, the image's own.
     """
@@ -58,6 +59,7 @@ class ContainerSpec:
     memory: int
     cpus: float
     pids: int
+    cpu_shares: int = 1024
     env: Mapping[str, str] = field(default_factory=dict)
     binds: Sequence[Bind] = ()
     tmpfs: Mapping[str, str] = field(default_factory=dict)
@@ -81,7 +83,8 @@ class Container:
 
     ``state`` is the engine's word (``created``, ``running``, ``paused``, ``restarting``,
     ``exited``, ``dead``), ``health`` is ``healthy``, ``unhealthy``, ``starting`` or ``None``,
-    ``ports`` are the host ports it publishes.
+    ``ports`` are the host ports it publishes. ``endpoint`` is the engine's id of its place on a
+    network, another one each time that it starts; ``None`` where it has none of its own.
     """
 
     id: str
@@ -91,19 +94,22 @@ class Container:
     state: str
     health: str | None = None
     ports: frozenset[int] = frozenset()
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
     """How one container is doing; ``pid`` is its main process on the host while it runs.
 
-    ``stop_grace`` is how long it may take to stop, in seconds.
+    ``started_at`` is when it was started last, in seconds since the epoch, and before that
+    negative. ``stop_grace`` is how long it may take to stop, in seconds.
     """
 
     state: str
     pid: int | None
     exit_code: int
     restarts: int
+    started_at: float
     out_of_memory: bool = False
     stop_grace: int = 10
 
@@ -114,7 +120,9 @@ class Details:
 
     ``command`` is all that it was told to run, ``user`` what it was told to run as. ``addresses``
     are its own IP addresses; there are none while it doesn't run, or if it joined another
-    container. ``memory`` is in bytes; 0 there and in ``pids`` is no limit.
+    container. ``memory`` is in bytes; 0 there, in ``cpus`` and in ``pids`` is no limit.
+    ``seccomp`` is a profile other than the engine's, ``unconfined`` for none; ``apparmor`` and
+    ``selinux`` are the profile and the label that it runs under.
     """
 
     command: Sequence[str]
@@ -130,7 +138,11 @@ class Details:
     publishes: Sequence[Publish]
     addresses: Sequence[str]
     memory: int
+    cpus: float
     pids: int
+    seccomp: str | None = None
+    apparmor: str | None = None
+    selinux: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +164,43 @@ class Image:
     size: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What an engine says of itself and of its host, and how requests get there.
+
+    ``endpoint`` is where it answers, ``chosen_by`` what named that; ``transport`` is ``socket``,
+    ``ssh``, ``tls``, ``unverified tls`` (anybody can pretend to be the engine) or ``plain``.
+    ``host`` is its machine's name, ``data_root`` where it keeps its containers there. With
+    ``rootless`` it runs as an ordinary user, with ``remapped`` as root, but root in containers is
+    another user. ``seccomp`` is the profile that containers get, ``mandatory`` what else confines
+    them. ``unlimited`` is what it can't limit: ``memory``, ``swap``, ``cpus``, ``pids``.
+    ``warnings`` are its own.
+    """
+
+    endpoint: str
+    chosen_by: str
+    transport: Literal["socket", "ssh", "tls", "unverified tls", "plain"]
+    version: str
+    host: str
+    data_root: str
+    rootless: bool
+    remapped: bool
+    seccomp: str | None
+    mandatory: Sequence[str]
+    unlimited: frozenset[str]
+    live_restore: bool
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network on the engine; ``isolated`` if its containers can't reach each other."""
+
+    id: str
+    subnets: Sequence[str]
+    isolated: bool
+
+
 class Engine(Protocol):
     """A container engine. Every method raises ``EngineUnreachable`` when it can't be asked."""
 
@@ -165,6 +214,9 @@ class Engine(Protocol):
 
     def version(self) -> str:
         """Return the engine's version in words."""
+
+    def facts(self) -> Facts:
+        """Return what the engine says of itself, and how it is reached."""
 
     def containers(self, labels: Sequence[str] = ()) -> list[Container]:
         """List containers, ended ones too, that carry all ``labels`` (``key`` or ``key=value``)."""
@@ -206,6 +258,9 @@ class Engine(Protocol):
 
     def ensure_network(self, name: str) -> str:
         """Return the id of the bridge ``name``, on which containers can't reach each other."""
+
+    def network(self, name: str) -> Network | None:
+        """Return that bridge as it is, ``None`` if there is none."""
 
     def image(self, tag: str) -> Image | None:
         """Return an image, ``None`` if the engine does not have it."""

@@ -6,6 +6,7 @@ high-level one inspects each container in turn.
 
 from __future__ import annotations
 
+import http.client
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,16 +21,29 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import EndpointConfig
 from docker.utils import parse_repository_tag
 
-from jobctl.engines.base import Condition, Container, ContainerSpec, Details, Image, Process
+from jobctl.engines.base import (
+    Condition,
+    Container,
+    ContainerSpec,
+    Details,
+    Facts,
+    Image,
+    Network,
+    Process,
+)
 from jobctl.engines.docker_values import (
     TOP_COLUMNS,
+    condition_from,
     container_from,
     create_kwargs,
     details_from,
+    facts_from,
     host_kwargs,
+    network_from,
     processes_from,
+    transport,
 )
-from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
+from jobctl.errors import ClaimLost, EngineRefused, EngineUnreachable, ImageMissing, JobctlError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,6 +59,12 @@ _PORT_BOUND = re.compile(
 )
 # Refused with 409 or 500, depending on the engine's version.
 _NOT_RUNNING = re.compile(r"is not running|is restarting", re.IGNORECASE)
+_IN_WORDS: dict[type[BaseException], str] = {
+    http.client.RemoteDisconnected: "it hung up",
+    http.client.IncompleteRead: "its answer broke off",
+    urllib3.exceptions.IncompleteRead: "its answer broke off",
+    requests.exceptions.JSONDecodeError: "its answer broke off",
+}
 _NO_GPU = re.compile(r"could not select device driver|nvidia-container-cli", re.IGNORECASE)
 
 
@@ -64,15 +84,21 @@ def _translating() -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        raise JobctlError(f"the engine refused: {error.explanation or error}") from error
+        raise EngineRefused(f"the engine refused: {error.explanation or error}") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise EngineUnreachable(f"the engine did not answer: {_reason(error)}") from error
+        raise EngineUnreachable(
+            f"the engine did not answer: {_reason(error)}; if it is being restarted, try again in "
+            "a moment"
+        ) from error
 
 
 def _reason(error: BaseException) -> str:
-    """Return what the system said; the SDK and its libraries wrap it in words of their own."""
+    """Return what happened in words; the SDK and its libraries wrap it in exceptions of theirs."""
     innermost: BaseException | None = error
     while innermost is not None:
+        for kind, words in _IN_WORDS.items():
+            if isinstance(innermost, kind):
+                return words
         if isinstance(innermost, OSError) and innermost.strerror:
             return innermost.strerror
         innermost = innermost.__cause__ or innermost.__context__
@@ -84,13 +110,17 @@ class DockerEngine:
 
     name = "docker"
 
-    def __init__(self, endpoint: str, *, tls: Any = False) -> None:
+    def __init__(self, endpoint: str, *, tls: Any = False, chosen_by: str = "the caller") -> None:
         """Connect to ``endpoint`` (``unix://``, ``tcp://`` or ``ssh://``), agreeing on a version.
+
+        ``chosen_by`` is what named it, in words.
 
         Raises:
             EngineUnreachable: nothing answers there.
         """
         self.endpoint = endpoint
+        self._tls = tls
+        self._chosen_by = chosen_by
         try:
             self._api = docker.APIClient(
                 base_url=endpoint, tls=tls, version="auto", timeout=REQUEST_TIMEOUT_S
@@ -107,6 +137,16 @@ class DockerEngine:
     def version(self) -> str:
         answer = self._api.version()
         return f"{answer['Version']} (API {answer['ApiVersion']})"
+
+    @translated
+    def facts(self) -> Facts:
+        return facts_from(
+            self._api.info(),
+            endpoint=self.endpoint,
+            chosen_by=self._chosen_by,
+            transport=transport(self.endpoint, self._tls),
+            version=self.version(),
+        )
 
     @translated
     def containers(self, labels: Sequence[str] = ()) -> list[Container]:
@@ -150,6 +190,9 @@ class DockerEngine:
     @translated
     def stop(self, container: str, *, grace: int | None = None) -> None:
         with suppress(NotFound):
+            # Without the time that it has, the SDK would not wait for longer than usual.
+            if grace is None:
+                grace = condition_from(self._api.inspect_container(container)).stop_grace
             self._api.stop(container, timeout=grace)
 
     @translated
@@ -169,15 +212,7 @@ class DockerEngine:
             answer = self._api.inspect_container(container)
         except NotFound:
             return None
-        state = answer["State"]
-        return Condition(
-            state=state["Status"],
-            pid=state["Pid"] or None,
-            exit_code=state["ExitCode"],
-            restarts=answer.get("RestartCount", 0),
-            out_of_memory=bool(state.get("OOMKilled")),
-            stop_grace=answer["Config"].get("StopTimeout") or 10,
-        )
+        return condition_from(answer)
 
     @translated
     def details(self, container: str) -> Details | None:
@@ -204,7 +239,7 @@ class DockerEngine:
         chunks = self._api.logs(
             container, stream=True, follow=follow, tail="all" if tail is None else tail
         )
-        return iter(chunks)
+        return _chunks(chunks)
 
     @translated
     def ensure_network(self, name: str) -> str:
@@ -234,9 +269,14 @@ class DockerEngine:
         reason = refused.explanation if refused else "it vanished"
         raise JobctlError(f'the engine has no network "{name}" and could not make it: {reason}')
 
-    def _network_id(self, name: str) -> str | None:
+    @translated
+    def network(self, name: str) -> Network | None:
         networks = self._api.networks(names=[name], filters={"label": "jobctl.network"})
-        return next((str(found["Id"]) for found in networks if found["Name"] == name), None)
+        return next((network_from(found) for found in networks if found["Name"] == name), None)
+
+    def _network_id(self, name: str) -> str | None:
+        found = self.network(name)
+        return found.id if found else None
 
     @translated
     def image(self, tag: str) -> Image | None:
@@ -297,6 +337,11 @@ class DockerEngine:
 
     def close(self) -> None:
         self._api.close()
+
+
+def _chunks(answer: Iterable[bytes]) -> Iterator[bytes]:
+    with _translating():
+        yield from answer
 
 
 def _build_lines(answers: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 from docker.types import Healthcheck as DockerHealthcheck
+from docker.types import Ulimit
 
 from jobctl.engines.base import (
     Bind,
+    Condition,
     Container,
     ContainerSpec,
     Details,
+    Facts,
     Healthcheck,
+    Network,
     Process,
     Publish,
 )
@@ -21,7 +26,15 @@ from jobctl.engines.base import (
 CPU_PERIOD_US = 100_000
 # For ps on the engine's host: columns of any width, the engine itself looks for the one named PID.
 TOP_COLUMNS = "-ww -eo pid,uid,args"
+# What `info` says of cgroups, by what jobctl limits with them.
+_CONTROLS = {
+    "memory": ("MemoryLimit",),
+    "swap": ("SwapLimit",),
+    "cpus": ("CpuCfsPeriod", "CpuCfsQuota"),
+    "pids": ("PidsLimit",),
+}
 _NO_NEW = re.compile(r"no-new-privileges([:=]true)?")
+_SECCOMP = re.compile(r"seccomp[:=](.*)", re.DOTALL)
 _HEALTH = re.compile(r"\((?:health: )?(healthy|unhealthy|starting)\)")
 
 
@@ -58,7 +71,10 @@ def host_kwargs(spec: ContainerSpec) -> dict[str, Any]:
         # Not `nano_cpus`: the engine refuses more of those than the host has cores.
         "cpu_period": CPU_PERIOD_US,
         "cpu_quota": int(spec.cpus * CPU_PERIOD_US),
+        "cpu_shares": spec.cpu_shares,
         "pids_limit": spec.pids,
+        # A crashed program's memory has its keys; the file would lie in a mounted directory.
+        "ulimits": [Ulimit(name="core", soft=0, hard=0)],
         "network_mode": f"container:{spec.joins}" if spec.joins else spec.network,
         "port_bindings": {
             spec.publish.container_port: (spec.publish.address, spec.publish.host_port)
@@ -77,14 +93,14 @@ def host_kwargs(spec: ContainerSpec) -> dict[str, Any]:
 
 
 def _mount(bind: Bind) -> dict[str, Any]:
-    # Not the SDK's Mount type: it can't say `CreateMountpoint: false`. Unlike `binds`, a mount
-    # fails when its source is missing instead of making an empty directory owned by root.
+    # Not the SDK's Mount type, which always says how mounts propagate: left to the engine that is
+    # rprivate, or rslave for what holds the engine's own data, as a home does for a rootless one.
+    # Unlike `binds`, a mount fails when its source is missing instead of making a directory.
     return {
         "Type": "bind",
         "Source": bind.source,
         "Target": bind.target,
         "ReadOnly": bind.read_only,
-        "BindOptions": {"Propagation": "rprivate"},
     }
 
 
@@ -109,6 +125,8 @@ def container_from(entry: Mapping[str, Any]) -> Container:
     That answer has the health only in its human-readable ``Status`` (``Up 2 minutes (healthy)``).
     """
     health = _HEALTH.search(entry.get("Status", ""))
+    networks = (entry.get("NetworkSettings") or {}).get("Networks") or {}
+    endpoints = (network.get("EndpointID") for network in networks.values())
     return Container(
         id=entry["Id"],
         name=entry["Names"][0].lstrip("/") if entry.get("Names") else "",
@@ -119,6 +137,24 @@ def container_from(entry: Mapping[str, Any]) -> Container:
         ports=frozenset(
             port["PublicPort"] for port in entry.get("Ports") or [] if "PublicPort" in port
         ),
+        endpoint=next(filter(None, endpoints), None),
+    )
+
+
+def condition_from(answer: Mapping[str, Any]) -> Condition:
+    """Return a container's condition from the engine's inspect answer.
+
+    One that was never started has been so in the year 1.
+    """
+    state = answer["State"]
+    return Condition(
+        state=state["Status"],
+        pid=state["Pid"] or None,
+        exit_code=state["ExitCode"],
+        restarts=answer.get("RestartCount", 0),
+        started_at=datetime.fromisoformat(state["StartedAt"]).timestamp(),
+        out_of_memory=bool(state.get("OOMKilled")),
+        stop_grace=answer["Config"].get("StopTimeout") or 10,
     )
 
 
@@ -151,8 +187,30 @@ def details_from(answer: Mapping[str, Any]) -> Details:
         publishes=[*_published(host.get("PortBindings") or {})],
         addresses=[address for address in found if address],
         memory=max(0, host.get("Memory") or 0),
+        cpus=_cpus(host),
         pids=max(0, host.get("PidsLimit") or 0),
+        seccomp=_seccomp(host),
+        apparmor=answer.get("AppArmorProfile") or None,
+        selinux=answer.get("ProcessLabel") or None,
     )
+
+
+def _cpus(host: Mapping[str, Any]) -> float:
+    """Return a limit in cores, which is asked for either as such or as a share of time."""
+    if nano := host.get("NanoCpus") or 0:
+        return float(nano / 1e9)
+    quota, period = host.get("CpuQuota") or 0, host.get("CpuPeriod") or CPU_PERIOD_US
+    return max(0.0, quota / period)
+
+
+def _seccomp(host: Mapping[str, Any]) -> str | None:
+    """Return what was asked for in place of the engine's profile; that may be a whole file."""
+    if host.get("Privileged"):
+        return "unconfined"
+    for option in host.get("SecurityOpt") or ():
+        if found := _SECCOMP.match(option):
+            return "custom" if found[1].lstrip().startswith("{") else found[1]
+    return None
 
 
 def _published(bindings: Mapping[str, Sequence[Mapping[str, str]]]) -> Iterator[Publish]:
@@ -172,3 +230,62 @@ def processes_from(answer: Mapping[str, Any]) -> list[Process]:
         Process(pid=int(pid), uid=int(uid), command=command)
         for pid, uid, command in answer.get("Processes") or ()
     ]
+
+
+def network_from(answer: Mapping[str, Any]) -> Network:
+    """Return a network from an entry of the engine's list answer."""
+    pools = (answer.get("IPAM") or {}).get("Config") or ()
+    options = answer.get("Options") or {}
+    return Network(
+        id=answer["Id"],
+        subnets=[pool["Subnet"] for pool in pools if "Subnet" in pool],
+        isolated=options.get("com.docker.network.bridge.enable_icc") == "false",
+    )
+
+
+Transport = Literal["socket", "ssh", "tls", "unverified tls", "plain"]
+
+
+def transport(endpoint: str, tls: Any) -> Transport:
+    """Return how requests get to an endpoint; ``tls`` is what the SDK was given for it."""
+    scheme = endpoint.partition("://")[0]
+    if scheme == "ssh":
+        return "ssh"
+    if scheme not in ("tcp", "http", "https"):
+        return "socket"
+    if tls:
+        return "tls" if getattr(tls, "verify", None) else "unverified tls"
+    return "tls" if scheme == "https" else "plain"
+
+
+def facts_from(
+    answer: Mapping[str, Any], *, endpoint: str, chosen_by: str, transport: Transport, version: str
+) -> Facts:
+    """Return an engine's facts from its info answer.
+
+    ``SecurityOptions`` has entries such as ``name=seccomp,profile=default``. Podman has a key of
+    its own for being rootless.
+    """
+    pairs = [
+        dict(word.partition("=")[::2] for word in option.split(","))
+        for option in answer.get("SecurityOptions") or ()
+    ]
+    options = {option.get("name", ""): option for option in pairs}
+    seccomp = options.get("seccomp", {}).get("profile", "default" if "seccomp" in options else None)
+    return Facts(
+        endpoint=endpoint,
+        chosen_by=chosen_by,
+        transport=transport,
+        version=version,
+        host=answer.get("Name") or "",
+        data_root=answer.get("DockerRootDir") or "",
+        rootless="rootless" in options or bool(answer.get("Rootless")),
+        remapped="userns" in options,
+        seccomp=None if seccomp == "unconfined" else seccomp,
+        mandatory=[name for name in ("apparmor", "selinux") if name in options],
+        unlimited=frozenset(
+            what for what, keys in _CONTROLS.items() if not all(answer.get(key) for key in keys)
+        ),
+        live_restore=bool(answer.get("LiveRestoreEnabled")),
+        warnings=answer.get("Warnings") or [],
+    )

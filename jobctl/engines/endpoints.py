@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from docker.context import ContextAPI
+from docker.context.config import get_current_context_name
+from docker.errors import TLSParameterError
 from docker.utils import kwargs_from_env
 
 from jobctl.engines.docker import DockerEngine
@@ -26,28 +28,39 @@ def connect() -> DockerEngine:
         EngineUnreachable: none answers; the message lists what was tried and what to do.
     """
     tried = []
-    for endpoint, tls in _endpoints():
-        try:
-            return DockerEngine(endpoint, tls=tls)
-        except EngineUnreachable as error:
-            tried.append(str(error))
+    try:
+        for endpoint in _endpoints():
+            try:
+                return DockerEngine(endpoint.url, tls=endpoint.tls, chosen_by=endpoint.chosen_by)
+            except EngineUnreachable as error:
+                tried.append(str(error))
+    except TLSParameterError as error:
+        tried.append(f"{os.environ.get('DOCKER_HOST')} ({error})")
     raise EngineUnreachable("no container engine answers; tried " + "; ".join(tried) + _advice())
 
 
-def _endpoints() -> Iterator[tuple[str, Any]]:
+class _Endpoint(NamedTuple):
+    """Where an engine may answer, and what named it."""
+
+    url: str
+    chosen_by: str
+    tls: Any = False
+
+
+def _endpoints() -> Iterator[_Endpoint]:
     if host := os.environ.get("DOCKER_HOST"):
-        tls = kwargs_from_env().get("tls", False)
-        yield host, tls
+        yield _Endpoint(host, "DOCKER_HOST", kwargs_from_env().get("tls", False))
         return
     chosen = ContextAPI.kwargs_from_context()
     if chosen and chosen["base_url"] not in _DEFAULT_SOCKETS:
-        yield chosen["base_url"], chosen.get("tls", False)
+        name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
+        yield _Endpoint(chosen["base_url"], f"the context {name}", chosen.get("tls", False))
         return
     runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
-    yield _DEFAULT_SOCKETS[0], False
+    yield _Endpoint(_DEFAULT_SOCKETS[0], "the usual place")
     for path in (Path(runtime, "docker.sock"), Path.home() / ".docker/run/docker.sock"):
         if path.exists():
-            yield f"unix://{path}", False
+            yield _Endpoint(f"unix://{path}", "the usual place of a rootless engine")
 
 
 def _advice() -> str:

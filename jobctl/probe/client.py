@@ -14,6 +14,9 @@ from jobctl.errors import JobctlError
 MOST_BYTES = 1 << 20
 """How much of a page is read; login pages are shorter."""
 
+_TIMES = (9, 10)  # not yet valid, no longer valid (X509_V_ERR_CERT_*, openssl-verification-options)
+_CLOCK = "; is the clock of this host right?"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -125,7 +128,7 @@ class Client:
         except ssl.SSLCertVerificationError as error:
             raise Unprotected(
                 f"port {target.port} shows a certificate that clients refuse: "
-                f"{error.verify_message}"
+                f"{error.verify_message}{_CLOCK if error.verify_code in _TIMES else ''}"
             ) from None
         except (OSError, http.client.HTTPException) as error:
             raise NotReady(f"port {target.port} does not answer: {error}") from None
