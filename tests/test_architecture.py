@@ -21,23 +21,26 @@ VALUES = {
     "validation",
     "yamlfile",
     "config",
+    "ownership",
     "engines.base",
 }
 LEAVES = {
-    *("certs", "containers", "gateway", "hosts", "images", "jobfiles", "labels", "locks"),
-    *("jsonschema", "legacy", "passwords", "plugins", "ports", "probe", "provenance", "registry"),
+    *("certs", "confinement", "containers", "exposure", "gateway", "hosts", "images", "jobfiles"),
+    *("jsonschema", "labels", "legacy", "locks", "passwords", "plugins", "ports", "probe"),
+    *("provenance", "registry"),
 }
 LEAF_TO_LEAF = {
     ("containers", "gateway"),
     ("containers", "labels"),
+    ("exposure", "hosts"),
     ("ports", "hosts"),
     ("registry", "jobfiles"),
     ("registry", "locks"),
 }
 # From here on each may import the leaves and what stands before it.
 STOREYS = [
-    *("authority", "helpers", "apps", "sources", "orders", "ledger", "startup", "launch"),
-    *("broker", "conformance", "scaffold"),
+    *("authority", "helpers", "apps", "sources", "orders", "observation", "ledger", "startup"),
+    *("preparation", "revival", "launch", "broker", "conformance", "doctor", "scaffold"),
 ]
 ADAPTERS = {"engines.docker", "engines.docker_values", "engines.endpoints"}
 ENTRANCE = "__main__"
@@ -111,7 +114,7 @@ def allowed(importer: str) -> set[str]:
         return VALUES | ADAPTERS
     if importer in STOREYS:
         below = VALUES | LEAVES | set(STOREYS[: STOREYS.index(importer)])
-        return below | {"engines.endpoints"} if importer == "broker" else below
+        return below | {"engines.endpoints"} if importer in ("broker", "doctor") else below
     if importer == "cli":
         return VALUES | LEAVES | set(STOREYS)
     return {"cli"}

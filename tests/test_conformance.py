@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -25,7 +23,6 @@ from jobctl.conformance.confinement import (
     unlimited,
     writable_root,
 )
-from jobctl.conformance.exposure import beyond_loopback, reached
 from jobctl.engines.base import Bind, Details
 from jobctl.engines.docker import DockerEngine
 from tests.site import Site
@@ -380,6 +377,7 @@ LOCKED = Details(
     publishes=[],
     addresses=[],
     memory=1024,
+    cpus=2,
     pids=9,
 )
 
@@ -398,10 +396,12 @@ def test_capabilities_that_were_not_dropped_are_told() -> None:
 def test_ways_to_more_privileges_are_told() -> None:
     assert "privileged" in (promotable(replace(LOCKED, privileged=True)) or "")
     assert "setuid" in (promotable(replace(LOCKED, no_new_privileges=False)) or "")
+    assert "system calls" in (promotable(replace(LOCKED, seccomp="unconfined")) or "")
 
 
 def test_a_limit_that_is_not_there_is_told() -> None:
     assert "memory" in (unlimited(replace(LOCKED, memory=0)) or "")
+    assert "cpus" in (unlimited(replace(LOCKED, cpus=0)) or "")
     assert "pids" in (unlimited(replace(LOCKED, pids=0)) or "")
 
 
@@ -420,45 +420,3 @@ def test_a_socket_is_found_behind_every_mount_that_shows_it(tmp_path: Path) -> N
         assert str(source) in (shown(source) or "")
     for source in (tmp_path / "other", real.with_name("engine.socket"), real / "below"):
         assert shown(source) is None
-
-
-def test_ports_that_take_connections_are_found_by_trying() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        # Bound and not listening: nobody else can take it meanwhile.
-        with socket.socket() as closed:
-            closed.bind(("127.0.0.1", 0))
-            wanted = {port, closed.getsockname()[1]}
-
-            assert reached(["127.0.0.1"], wanted) == {port}
-            assert reached(["127.0.0.1"], wanted - {port}) == set()
-
-
-def test_what_can_not_be_tried_is_not_taken_for_closed() -> None:
-    assert reached([], {80}) is None
-    # An address of some link, and none is named.
-    assert reached(["fe80::1"], {80}) is None
-
-
-TABLE = """\
-  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:2328 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 1 1
-   1: 00000000:20FB 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 2 1
-   2: 0200A8C0:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 3 1
-   3: 00000000:1F90 0100007F:9C40 01 00000000:00000000 00:00000000 00000000  1000        0 4 1
-"""
-TABLE_6 = """\
-  sl  local_address                         remote_address                        st tx_queue
-   0: 00000000000000000000000001000000:0050 00000000000000000000000000000000:0000 0A 00000000
-   1: 0000000000000000FFFF00000100007F:0051 00000000000000000000000000000000:0000 0A 00000000
-   2: 00000000000000000000000000000000:0052 00000000000000000000000000000000:0000 0A 00000000
-   3: 000080FE000000000000000001000000:0053 00000000000000000000000000000000:0000 0A 00000000
-"""
-
-
-@pytest.mark.skipif(sys.byteorder == "big", reason="the tables are of a little-endian host")
-def test_who_listens_for_more_than_loopback_is_found_in_the_kernel_s_tables() -> None:
-    """Connections are no listeners; ``::ffff:127.0.0.1`` is loopback too."""
-    assert beyond_loopback(TABLE) == {0x20FB, 0x22B8}
-    assert beyond_loopback(TABLE_6) == {0x52, 0x53}
-    assert beyond_loopback("") == set()

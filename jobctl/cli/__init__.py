@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
 
+from jobctl.cli import streams
 from jobctl.cli.render import clean
 from jobctl.errors import JobctlError
 
-INTERRUPTED = 130
-TERMINATED = 143
+INTERRUPTED = 128 + signal.SIGINT
 
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 after Ctrl-C."""
+    # Whatever the umask lets others do: a compiled module that they could replace would be run.
+    os.umask(os.umask(0o022) | 0o022)
     signal.signal(signal.SIGTERM, _terminate)
+    streams.prepare()
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which is what nohup(1) asks for
+        signal.signal(signal.SIGHUP, _terminate)
     debug = "--debug" in sys.argv[1:]
     try:
         from jobctl.cli.commands import app
 
-        app(prog_name="jobctl")
+        try:
+            app(prog_name="jobctl")
+        finally:
+            streams.finish()
     except JobctlError as error:
         if debug:
             raise
@@ -36,6 +45,6 @@ def main() -> None:
         sys.exit(JobctlError.exit_code)
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
+def _terminate(number: int, _frame: FrameType | None) -> None:
     # As an exception, so that a launch under way is undone.
-    sys.exit(TERMINATED)
+    sys.exit(128 + number)

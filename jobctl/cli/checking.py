@@ -47,22 +47,15 @@ def check(
     if json:
         print(render.as_json([asdict(finding) for finding in findings]))
     else:
-        print(render.clean(_table(findings)))
+        print(_table(findings))
     if any(finding.passed is False for finding in findings):
         raise typer.Exit(JobctlError.exit_code)
 
 
 def _table(findings: Sequence[Finding]) -> str:
-    lines = [_line(finding) for finding in findings]
+    lines = [render.finding(_WORDS[one.passed], one.what, one.detail) for one in findings]
     passed, failed, skipped = (
         sum(finding.passed is state for finding in findings) for state in (True, False, None)
     )
     summary = f"{passed} passed, {failed} failed"
     return "\n".join([*lines, summary + (f", {skipped} not checked" if skipped else "")])
-
-
-def _line(finding: Finding) -> str:
-    line = f"{_WORDS[finding.passed]}  {finding.what}"
-    # Messages with the last lines of a log have more than one.
-    detail = finding.detail.replace("\n", "\n      ")
-    return f"{line}: {detail}" if detail else line

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobctl.cli import checking, launching, machine, render, settings
+from jobctl.cli import checking, doctoring, launching, machine, render, settings
 from jobctl.cli.context import AsJson, Options, broker, job_ids
 from jobctl.errors import JobctlError
 
@@ -33,6 +33,7 @@ app.add_typer(images, name="images")
 app.add_typer(authority, name="ca")
 launching.add_to(app)
 checking.add_to(app)
+doctoring.add_to(app)
 settings.add_to(app)
 machine.add_to(app)
 
@@ -105,22 +106,27 @@ def inspect(
     reveal: Annotated[bool, typer.Option(help="Show the password hash too.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Show all that is on record about one job.
+    """Show all that is on record about one job, and how the engine confines its containers.
 
     Example: jobctl inspect job_8000 --json
     """
-    found = broker(context).inspect(job)
-    shown = render.job_json(found, reveal=reveal) if json else render.record(found, reveal=reveal)
-    print(shown)
+    desk = broker(context)
+    found = desk.inspect(job)
+    more = {"confinement": desk.confinement(found)}
+    show = render.job_json if json else render.record
+    print(show(found, reveal=reveal, more=more))
 
 
 @app.command()
 def url(context: typer.Context, job: JobRef) -> None:
-    """Print the address of a job.
+    """Print what to open in a browser, by a name that keeps the job's cookies to itself.
+
+    Programs that can't look up names below localhost use the url that `inspect` shows.
 
     Example: curl --cacert $(jobctl ca path) --digest -u $USER $(jobctl url 8000)
     """
-    print(render.clean(broker(context).job(job).url))
+    found = broker(context).job(job)
+    print(render.clean(found.open_url or found.url))
 
 
 @app.command()
@@ -217,7 +223,7 @@ def new(
     from jobctl import scaffold
 
     first, *files = scaffold.create(name, catalogue=broker(context).catalogue)
-    print(f"{first}: new section apps.{name}", *files, sep="\n")
+    print(render.clean("\n".join([f"{first}: new section apps.{name}", *map(str, files)])))
     print(f"launch it: jobctl run {name}", f"check it:  jobctl check {name}", sep="\n")
 
 
@@ -232,7 +238,7 @@ def build(
     Example: jobctl images build conduit
     """
     for tag in broker(context).build(names or (), rebuild=rebuild):
-        print(tag)
+        print(render.clean(tag))
 
 
 @images.command("ls")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobctl.cli import render
+from jobctl.cli import render, streams
 from jobctl.cli.context import AsJson, app_names, broker
 from jobctl.errors import JobctlError, UsageError
 
@@ -110,7 +112,7 @@ def run(
     job = desk.run(
         replace(
             wanted,
-            password=_read_password() if password_stdin else generated,
+            password=streams.secret("the password") if password_stdin else generated,
             ask=prompt(),
             bind=bind,
             port=port,
@@ -161,7 +163,13 @@ def _settings(texts: Iterable[str]) -> dict[str, Any]:
 
 def _env(texts: Iterable[str]) -> dict[str, str]:
     """Return the variables of ``--env``."""
-    return dict(_pair("--env", text) for text in texts)
+    from jobctl.schema import ENV_NAME, ENV_NAME_EXPECTED
+
+    pairs = dict(_pair("--env", text) for text in texts)
+    for name in pairs:
+        if re.fullmatch(ENV_NAME, name) is None:
+            raise UsageError(f'--env "{name}": expected {ENV_NAME_EXPECTED}')
+    return pairs
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:
@@ -182,14 +190,15 @@ def prompt() -> Callable[[], str] | None:
 
 def show_log(chunks: Iterable[bytes]) -> None:
     """Print a log: as it is to a file or a pipe, without control characters to a terminal."""
-    out, bare = sys.stdout.buffer, not sys.stdout.isatty()
-    for chunk in chunks:
-        out.write(chunk if bare else render.clean(chunk.decode(errors="replace")).encode())
-        out.flush()
-
-
-def _read_password() -> str:
-    return sys.stdin.read().removesuffix("\n").removesuffix("\r")
+    if not sys.stdout.isatty():
+        for chunk in chunks:
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.flush()
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    for chunk in chunks:  # which end anywhere, be it in a character
+        print(render.clean(decoder.decode(chunk)), end="", flush=True)
+    print(render.clean(decoder.decode(b"", final=True)), end="", flush=True)
 
 
 def _launched_json(job: Job, password: str | None) -> str:
@@ -201,7 +210,10 @@ def _launched_json(job: Job, password: str | None) -> str:
 def _launched(job: Job, password: str | None, directory: os.PathLike[str]) -> str:
     from jobctl.passwords import user_of
 
-    lines = [f"{job.job_id} is running {job.app}, verified", f"  URL       {job.url}"]
+    lines = [
+        f"{job.job_id} is running {job.app}, verified",
+        f"  URL       {job.open_url or job.url}",
+    ]
     check = ["curl", "--cacert", os.fspath(directory) + "/ca.crt"]
     if job.password_hash and (user := user_of(job.password_hash)):
         lines.append(f"  user      {user}")
@@ -211,7 +223,7 @@ def _launched(job: Job, password: str | None, directory: os.PathLike[str]) -> st
         lines.append(f"  password  {password}  (shown this once)")
     if job.login_path is None:
         lines.append(f"  try it    {shlex.join([*check, job.url])}")
-    return "\n".join(lines)
+    return render.clean("\n".join(lines))
 
 
 def _attach(desk: Broker, job: Job) -> None:

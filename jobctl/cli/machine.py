@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
-from jobctl.cli import render
+from jobctl.cli import render, streams
 from jobctl.cli.context import app_names, broker
 from jobctl.cli.launching import prompt
 from jobctl.errors import JobctlError, UsageError
@@ -65,7 +64,7 @@ def broker_command(
         if app is None:
             raise UsageError("-r needs an app: jobctl broker -r -a APP")
         from_stdin = password_hash == STDIN
-        line = sys.stdin.readline().strip() if from_stdin else password_hash
+        line = streams.secret("the hash", line=True).strip() if from_stdin else password_hash
         order = Order(app=app, password_hash=line, ask=prompt())
         print(render.job_json(desk.register(order), reveal=True))
 
@@ -87,8 +86,8 @@ def client(
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        values = json.loads(text)
-    except ValueError as error:
+        values = msgspec.json.decode(text)
+    except (ValueError, RecursionError) as error:
         raise JobctlError(f"-u: not JSON: {error}; expected an object with a job_id") from None
     if not isinstance(values, dict):
         raise JobctlError(f"-u: expected a JSON object with a job_id, got {type(values).__name__}")

@@ -101,7 +101,7 @@ def import_(
     for note in imported.notes:
         progress(note)
     if output is None:
-        sys.stdout.write(imported.text)
+        sys.stdout.write(render.clean(imported.text) if sys.stdout.isatty() else imported.text)
         return
     try:
         with output.open("x", encoding="utf-8") as file:

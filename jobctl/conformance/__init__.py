@@ -16,7 +16,6 @@ from jobctl.conformance.trial import Failed, Trial, Unknown
 from jobctl.errors import EngineUnreachable, JobctlError, UsageError
 from jobctl.orders import Order
 from jobctl.probe import NotReady
-from jobctl.schema import Section
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,14 @@ def check(broker: Broker, order: Order) -> list[Finding]:
         EngineUnreachable: the engine can't be asked, or not any more.
         JobctlError: there is no such app.
     """
-    section = Section() if order.image is not None else broker.catalogue.section(order.app)
+    if order.image is None:
+        broker.catalogue.section(order.app)
     password = passwords.generate()
     order = replace(order, password=password, password_hash=None, ask=None, bind="127.0.0.1")
-    app_port = order.changes.get("app_port", section.app_port)
-    trial = Trial(broker=broker, order=order, password=password, app_port=app_port)
+    # A launch that is refused could not be looked at; that there is a way past is found out all
+    # the same.
+    order = replace(order, changes={**order.changes, "allow_bypass": True})
+    trial = Trial(broker=broker, order=order, password=password)
     try:
         return [_finding(one, trial) for one in CHECKS]
     finally:

@@ -23,12 +23,12 @@ _NOT_SO = "jobctl asked the engine to prevent that: report it as a bug"
 def user(trial: Trial) -> str:
     """Make sure that no process runs as root, on the host or inside."""
     seen = set()
+    # In the containers of a rootless engine, root is the user whose engine it is.
+    root = () if trial.broker.ledger.facts.rootless else ("", "0", "root")
     for container in trial.containers():
-        processes = trial.broker.engine.processes(container.id)
-        uids = {str(process.uid) for process in processes}
-        # Where the engine maps user ids, root inside has another one on the host.
         inside = container.details.user.partition(":")[0]
-        if "0" in uids or inside in ("", "0", "root"):
+        uids = {str(process.uid) for process in trial.processes(container)}
+        if "0" in uids or inside in root:
             raise Failed(
                 f"{_opt_out(trial, 'root')}the {container.role} runs as root; leave user out, or "
                 "give it another uid"
@@ -62,7 +62,9 @@ def engine_socket(trial: Trial) -> str:
 
 
 def limits(trial: Trial) -> str:
-    """Make sure that the containers can't take all of the host's memory or processes."""
+    """Make sure that the containers can't take all of the host's memory, time or processes."""
+    if ignored := trial.broker.ledger.facts.unlimited - {"swap"}:
+        raise Failed(f"this engine can't limit {', '.join(sorted(ignored))}; see: jobctl doctor")
     return _each(trial, unlimited)
 
 
@@ -91,6 +93,8 @@ def promotable(details: Details) -> str | None:
         return f"is privileged, which is as good as root on the host; {_NOT_SO}"
     if not details.no_new_privileges:
         return f"can get privileges from setuid programs; {_NOT_SO}"
+    if details.seccomp == "unconfined":
+        return f"can make all system calls; {_NOT_SO}"
     return None
 
 
@@ -109,7 +113,7 @@ def shown_socket(details: Details, known: list[Path]) -> str | None:
 
 def unlimited(details: Details) -> str | None:
     """Say of what a container can take all there is, if it can."""
-    missing = [name for name in ("memory", "pids") if not getattr(details, name)]
+    missing = [name for name in ("memory", "cpus", "pids") if not getattr(details, name)]
     if not missing:
         return None
     return f"has no limit of {' and '.join(missing)}; {_NOT_SO}"

@@ -109,6 +109,6 @@ def _expected(path: Path, owned: set[Path]) -> bool:
 
 def _log(trial: Trial) -> str:
     try:
-        return startup.last_lines(trial.broker.ledger, trial.job)
+        return startup.last_lines(trial.broker.ledger, trial.job, trial.job.container_ids[-1])
     except JobctlError:
         return ""

@@ -19,7 +19,7 @@ _IN_A_FILE = "write it to the file that gen_config returns, which only the app c
 def command_lines(trial: Trial) -> str:
     """Look at what the containers were told to run, and at what runs in them."""
     for container in trial.containers():
-        running = [one.command for one in trial.broker.engine.processes(container.id)]
+        running = [one.command for one in trial.processes(container)]
         told = [*container.details.command, *running]
         _check(trial, container, "command line", told, _IN_A_FILE)
     return "as the engine and its host's ps show them"
@@ -30,7 +30,7 @@ def environment(trial: Trial) -> str:
     hidden = False
     for container in trial.containers():
         given = [f"{name}={value}" for name, value in container.details.env.items()]
-        for process in trial.broker.engine.processes(container.id):
+        for process in trial.processes(container):
             try:
                 given.append(Path(f"/proc/{process.pid}/environ").read_text(errors="replace"))
             except OSError:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from jobctl import startup
 from jobctl.broker import Broker
-from jobctl.engines.base import Details
-from jobctl.errors import JobctlError
+from jobctl.engines.base import Details, Process
+from jobctl.errors import EngineUnreachable, JobctlError
 from jobctl.job import Job
 from jobctl.orders import Order
 from jobctl.probe import Target
@@ -35,14 +35,12 @@ class Inspected:
 class Trial:
     """What the checks share. ``launched`` is the job, once there is one.
 
-    ``app_port`` is where the app listens, if that is not the job's port. ``strays`` are files and
-    containers that belonged to no job before this one.
+    ``strays`` are files and containers that belonged to no job before this one.
     """
 
     broker: Broker
     order: Order = field(repr=False)
     password: str = field(repr=False)
-    app_port: int | None
     launched: Job | None = None
     strays: frozenset[str] = frozenset()
 
@@ -71,6 +69,16 @@ class Trial:
             if details is None:
                 raise JobctlError(f"the container of the {role} was removed meanwhile")
             yield Inspected(container, role, details)
+
+    def processes(self, container: Inspected) -> list[Process]:
+        """Return the processes of one of the containers, as its engine knows them."""
+        try:
+            return self.broker.engine.processes(container.id)
+        except EngineUnreachable:
+            raise
+        except JobctlError as error:
+            # As of a rootless engine on a host with the older kind of control groups.
+            raise Unknown(f"not checked: {error}") from None
 
     def clean_up(self) -> None:
         """Remove the job if it is still there."""

@@ -1,0 +1,68 @@
+"""A look at the host: in which security case it is, and whether jobctl can keep its promises there.
+
+Owns which looks there are and in which order they are taken. It changes nothing, and what can't be
+seen leaves the other looks as they are. What each of them looks at is in the modules beside this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jobctl.doctor import engine, files, jobs, network
+from jobctl.doctor.finding import Answer, Finding, NotSeen, Verdict, unknown
+from jobctl.doctor.subject import Subject
+from jobctl.errors import JobctlError
+
+__all__ = ["LOOKS", "Finding", "Subject", "Verdict", "examine"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """One thing to look at."""
+
+    name: str
+    what: str
+    take: Callable[[Subject], Answer]
+
+
+LOOKS = (
+    Look("engine", "container engine", engine.answers),
+    Look("transport", "way to the engine", engine.way),
+    Look("isolation", "what access to the engine is worth", engine.isolation),
+    Look("access", "who has that access", engine.access),
+    Look("confinement", "what confines containers", engine.confinement),
+    Look("limits", "limits that the engine keeps", engine.limits),
+    Look("complaints", "what the engine warns of", engine.complaints),
+    Look("restart", "jobs when the engine is restarted", engine.restart),
+    Look("network", "jobs apart from each other", network.apart),
+    Look("addresses", "jobs at their containers' addresses", network.addresses),
+    Look("exposed", "jobs reached from the network", network.exposed),
+    Look("bind-address", "where jobs answer by default", network.default_bind),
+    Look("code", "jobctl itself", files.code),
+    Look("config", "configuration", files.configuration),
+    Look("modules", "modules of apps", files.modules),
+    Look("directory", "your records and keys", files.directory),
+    Look("files", "files among them", files.contents),
+    Look("authority", "your certificate authority", files.authority_files),
+    Look("relaxed", "jobs that are less locked down", jobs.relaxed),
+    Look("digest", "jobs whose hash is as good as the password", jobs.digest),
+    Look("command-lines", "command lines of jobs", jobs.command_lines),
+)
+
+
+def examine(subject: Subject) -> list[Finding]:
+    """Take all looks at a host and return a finding for each, in their order."""
+    return [_finding(look, subject) for look in LOOKS]
+
+
+def _finding(look: Look, subject: Subject) -> Finding:
+    try:
+        answer = look.take(subject)
+    except NotSeen as reason:
+        answer = unknown(f"not seen: {reason}")
+    except JobctlError as error:
+        answer = unknown(str(error))
+    except OSError as error:
+        answer = unknown(f"{error.filename}: {error.strerror}")
+    return Finding(look.name, look.what, answer.verdict, answer.seen, answer.fix)

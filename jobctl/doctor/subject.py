@@ -1,0 +1,121 @@
+"""What is looked at: this host, its engine, the caller's configuration and records.
+
+Looking changes nothing. Each part is got when it is first asked for; one that can't be had is not
+asked for twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from jobctl import config
+from jobctl.broker import Broker
+from jobctl.config import Config
+from jobctl.doctor.finding import NotSeen
+from jobctl.engines.base import Engine, Facts
+from jobctl.errors import JobctlError
+from jobctl.job import Job
+from jobctl.ledger import Ledger
+from jobctl.locks import Locks
+from jobctl.registry import Registry
+
+T = TypeVar("T")
+
+
+@dataclass
+class Subject:
+    """The host as one user sees it, with the configuration file ``path``.
+
+    The properties raise ``NotSeen`` where there is nothing to look at, ``connect`` and ``load``
+    tell why.
+    """
+
+    path: Path
+    given_engine: Engine | None = field(default=None, repr=False)
+
+    @cached_property
+    def _engine(self) -> Engine | JobctlError:
+        from jobctl.engines.endpoints import connect
+
+        return _tried(lambda: self.given_engine or connect())
+
+    @cached_property
+    def _config(self) -> Config | JobctlError:
+        return _tried(lambda: config.load(self.path))
+
+    @cached_property
+    def _catalogue(self) -> Config | JobctlError:
+        return _tried(lambda: Broker(_had(self._config)).catalogue)
+
+    def connect(self) -> Engine:
+        """Return the engine.
+
+        Raises:
+            EngineUnreachable: none answers.
+        """
+        return _had(self._engine)
+
+    def load(self) -> Config:
+        """Return the configuration, with the apps of plugins.
+
+        Raises:
+            JobctlError: it can't be used, or a plugin can't.
+        """
+        return _had(self._catalogue)
+
+    @property
+    def engine(self) -> Engine:
+        if isinstance(self._engine, JobctlError):
+            raise NotSeen("no engine answers")
+        return self._engine
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What the engine says of itself."""
+        return self.engine.facts()
+
+    @property
+    def catalogue(self) -> Config:
+        if isinstance(self._catalogue, JobctlError):
+            raise NotSeen("the configuration can't be used")
+        return self._catalogue
+
+    @property
+    def broker(self) -> Broker:
+        """What the caller's commands work with; for what it knows, since it puts records right."""
+        if isinstance(self._config, JobctlError):
+            raise NotSeen("the configuration can't be used")
+        return Broker(self._config)
+
+    @property
+    def ledger(self) -> Ledger:
+        directory = self.broker.directory
+        return Ledger(Registry(directory, Locks(directory)), self.engine)
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """The caller's jobs as they are on record."""
+        directory = self.broker.directory
+        return list(Registry(directory, Locks(directory)).read().values())
+
+    @property
+    def live_jobs(self) -> list[Job]:
+        """Those that have not ended, as far as is on record."""
+        return [job for job in self.jobs if not job.ended]
+
+
+def _tried(get: Callable[[], T]) -> T | JobctlError:
+    try:
+        return get()
+    except JobctlError as error:
+        return error
+
+
+def _had(result: T | JobctlError) -> T:
+    if isinstance(result, JobctlError):
+        raise result
+    return result
