@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import secrets
@@ -10,12 +11,12 @@ import signal
 import string
 import struct
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import docker
 import pytest
@@ -25,32 +26,47 @@ from jobctl.engines.endpoints import connect
 from jobctl.errors import EngineUnreachable
 from jobctl.locks import Locks
 from jobctl.registry import Registry
+from tests.attack_site import victim
+from tests.bench import bench
 from tests.browser import browse
-from tests.site import installed, installed_for_all, site, users_site
+from tests.site import installed, installed_for_all, shared_site, site, users_site
 
-__all__ = ["browse", "installed", "installed_for_all", "site", "users_site"]
+__all__ = [
+    "bench",
+    "browse",
+    "installed",
+    "installed_for_all",
+    "shared_site",
+    "site",
+    "users_site",
+    "victim",
+]
 
 if TYPE_CHECKING:
+    from tests.bad_input import CommandLine
     from tests.gateway_site import Running
 
-T = TypeVar("T")
+KERNEL_LACKS = "the engine or the kernel of this host offers no"
 
+# Locks that leave nothing behind: of files that are there anyway.
+LAUNCHING, NEXT_TURN = Path(__file__), Path(__file__).with_name("site.py")
 PREFIX = "jobctl-test-"
 """What the name of everything that tests make on an engine starts with."""
 _PT_INTERP = 3
 
 
-def eventually(look: Callable[[], T], *, timeout: float = 10) -> T:
-    """Return what ``look`` returns as soon as that is true, or at the end of the time."""
-    deadline = time.monotonic() + timeout
-    while not (seen := look()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return seen
-
-
 def run_inside(container: str, command: Sequence[str]) -> int:
     """Run a command in a running container of the real engine and return its exit code."""
     return subprocess.run(["docker", "exec", container, *command], check=False).returncode
+
+
+def bridge_address(network: str) -> str:
+    """Return where a network's containers see the engine's host, which no other host gets to."""
+    template = "{{(index .IPAM.Config 0).Subnet}}"
+    command = ["docker", "network", "inspect", network, "--format", template]
+    subnet = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    # The bridge has the first of its addresses; not every engine says so.
+    return str(next(ip_network(subnet).hosts()))
 
 
 @contextmanager
@@ -76,6 +92,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("engine")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let no test launch anything while another process of this run has a browser open.
+
+    A page fails to load when the host's network interfaces change (ERR_NETWORK_CHANGED).
+    """
+    browsing, launching = (item.get_closest_marker(name) for name in ("browser", "engine"))
+    if not (browsing or launching):
+        return (yield)
+    with LAUNCHING.open() as lock:
+        # Who waits for the lock keeps the turn, so that nobody waits forever.
+        with NEXT_TURN.open() as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_EX if browsing else fcntl.LOCK_SH)
+        return (yield)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where all tests have to run, let one that was left out count as failed.
+
+    But for those of what the kernel does not have, which say so.
+    """
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or reporter is None:
+        return
+    left_out = [str(report.longrepr) for report in reporter.stats.get("skipped", ())]
+    if any(KERNEL_LACKS not in reason for reason in left_out):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """Return a user's directory, private and empty."""
@@ -90,7 +136,15 @@ def registry(home: Path) -> Registry:
     return Registry(home, Locks(home))
 
 
-def _unavailable(reason: str) -> None:
+@pytest.fixture
+def command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """Return the command line in this process, with its own state and the app ``demo``."""
+    from tests.bad_input import CommandLine
+
+    return CommandLine(tmp_path, monkeypatch)
+
+
+def unavailable(reason: str) -> None:
     """Leave a test out for want of something, but not where all tests have to run."""
     if os.environ.get("CI"):
         pytest.fail(reason)
@@ -168,7 +222,7 @@ def engine() -> Iterator[DockerEngine]:
     try:
         found = connect()
     except EngineUnreachable as error:
-        _unavailable(str(error))
+        unavailable(str(error))
         raise
     yield found
     found.close()
@@ -219,7 +273,7 @@ def _static_busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (package,) = scratch.glob("*.deb")
         subprocess.run(["dpkg", "-x", package, scratch], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError, ValueError) as error:
-        _unavailable(f"no static busybox for a test image: {error}; install busybox-static")
+        unavailable(f"no static busybox for a test image: {error}; install busybox-static")
     return scratch / "bin/busybox"
 
 

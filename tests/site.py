@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from zlib import crc32
 
 import pytest
 import yaml
@@ -23,8 +24,15 @@ from jobctl.engines.base import Container, Engine
 
 PROJECT = Path(__file__).parent.parent
 PORTS_PER_SITE = 30
-# Not the shipped range: a developer's own jobs may be there.
-_blocks = itertools.cycle(range(20000, 26000, PORTS_PER_SITE))
+# Not the shipped range: a developer's own jobs may be there. Each of the processes that run tests
+# has ports of its own, and another run on the same engine begins elsewhere.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+_MOST_WORKERS, _BLOCKS_EACH = 8, 25
+_RUN = crc32(os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid())).encode())
+_blocks = (
+    20000 + ((_RUN + n) % _BLOCKS_EACH * _MOST_WORKERS + int(WORKER)) * PORTS_PER_SITE
+    for n in itertools.count()
+)
 
 
 @dataclass
@@ -85,20 +93,23 @@ class Site:
         self.config.write_text(yaml.safe_dump(values))
 
     @contextmanager
-    def start(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    def start(self, *arguments: str, stdin: str = "") -> Iterator[subprocess.Popen[str]]:
         """Start a command and don't wait for it; it is killed if it is not through by the end."""
-        with subprocess.Popen(
-            [self.command, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self.env,
-            cwd=self.state.parent,
-            **self._identity,
-            # A test run in the background has Ctrl-C ignored, which children would inherit.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        ) as process:
+        with (
+            _pipe_holding(stdin) as given,
+            subprocess.Popen(
+                [self.command, *arguments],
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=self.env,
+                cwd=self.state.parent,
+                **self._identity,
+                # A test run in the background has Ctrl-C ignored, which children would inherit.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            ) as process,
+        ):
             try:
                 yield process
             finally:
@@ -154,6 +165,14 @@ class Site:
             subprocess.run(command, check=False, capture_output=True)
 
 
+def _pipe_holding(text: str) -> IO[bytes]:
+    """Return the end to read from of a pipe that holds a line or so, and then ends."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as pipe:
+        pipe.write(text.encode())
+    return os.fdopen(reading, "rb")
+
+
 def install(interpreter: str, environment: Path, *packages: Path) -> Path:
     """Install the project as a user would, not editable, and return the command."""
     venv: list[str | Path] = [interpreter, "-m", "venv", "--without-pip", environment]
@@ -176,20 +195,46 @@ def installed_for_all(installed: Path, tmp_path_factory: pytest.TempPathFactory)
     if os.getuid() != 0:
         return installed
     directory = tmp_path_factory.mktemp("for-all")
-    directory.chmod(0o755)
+    let_others_pass(directory)
     return install("/usr/bin/python3", directory / "venv")
+
+
+def let_others_pass(directory: Path) -> None:
+    """Open a directory of pytest's, and those above it that pytest made for nobody but oneself."""
+    for path in (directory, *directory.parents):
+        if path.name.startswith("pytest-of-"):
+            path.chmod(0o755)
+            return
+        path.chmod(0o755)
+
+
+@contextmanager
+def opened(command: Path, engine: Engine, directory: Path) -> Iterator[Site]:
+    """Yield a place to try the command in; what is left of it at the end is removed."""
+    # The engine runs apps of root as another user, who has to get at the working directory.
+    let_others_pass(directory)
+    low = next(_blocks)
+    site = Site(command, directory / "site", engine, (low, low + PORTS_PER_SITE - 1))
+    try:
+        yield site
+    finally:
+        site.clear()
 
 
 @pytest.fixture
 def site(installed: Path, engine: Engine, tmp_path: Path) -> Iterator[Site]:
-    """Return a place to try the command in; what is left of it at the end is removed."""
-    # The engine runs apps of root as another user, who has to get at the working directory.
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
-    low = next(_blocks)
-    site = Site(installed, tmp_path / "site", engine, (low, low + PORTS_PER_SITE - 1))
-    yield site
-    site.clear()
+    """Return a place to try the command in, for one test."""
+    with opened(installed, engine, tmp_path) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def shared_site(
+    installed: Path, engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """Return a place whose jobs the tests of a module look at together."""
+    with opened(installed, engine, tmp_path_factory.mktemp("shared")) as site:
+        yield site
 
 
 @pytest.fixture
@@ -198,7 +243,7 @@ def users_site(site: Site, installed_for_all: Path, tmp_path: Path) -> Iterator[
     if os.getuid() != 0:
         yield site
         return
-    name = "jobctl-test"
+    name = f"jobctl-test{WORKER}"
     subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
     try:
         account = pwd.getpwnam(name)

@@ -33,8 +33,9 @@ from jobctl.engines.base import Publish as PublishedPort
 from jobctl.engines.docker import DockerEngine
 from jobctl.engines.endpoints import connect
 from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
-from tests.conftest import Traces, eventually, run_inside
+from tests.conftest import Traces, run_inside
 from tests.fake_engine import KILLED, TERMINATED, FakeEngine, Program
+from tests.waiting import eventually
 
 FOREVER = ("sleep", "1000")
 STUBBORN = ("sh", "-c", "trap '' TERM; while true; do sleep 1; done")
@@ -244,6 +245,18 @@ def log_of(host: Host, container: str, **how: Any) -> bytes:
 def test_the_engine_says_what_it_is(host: Host) -> None:
     assert host.engine.name == "docker"
     assert host.engine.version()
+
+
+def test_the_engine_says_how_it_is_run_and_reached(host: Host) -> None:
+    facts = host.engine.facts()
+
+    assert facts.version == host.engine.version()
+    assert facts.host
+    assert facts.chosen_by
+    assert facts.transport == "socket"
+    assert not (facts.rootless and facts.remapped)
+    # Other tests see that the limits hold.
+    assert facts.unlimited.isdisjoint({"memory", "pids", "cpus"})
 
 
 def test_a_created_container_does_not_run_yet(host: Host) -> None:
@@ -633,6 +646,18 @@ def test_a_network_that_is_there_is_used_again(host: Host) -> None:
     assert host.engine.ensure_network(name) == host.engine.ensure_network(name)
 
 
+def test_a_network_as_it_is(host: Host) -> None:
+    name = host.network_name()
+    assert host.engine.network(name) is None
+
+    made = host.engine.ensure_network(name)
+
+    found = host.engine.network(name)
+    assert found is not None
+    assert (found.id, found.isolated) == (made, True)
+    assert [ipaddress.ip_network(subnet) for subnet in found.subnets]
+
+
 def test_sixteen_who_want_a_network_at_once_get_the_same(host: Host) -> None:
     name = host.network_name()
     together = threading.Barrier(16)
@@ -662,6 +687,29 @@ def test_a_container_joins_the_network_of_one_that_runs(host: Host) -> None:
     assert condition(host, second).state == "running"
 
 
+def test_each_start_has_a_time_and_gives_another_endpoint(host: Host) -> None:
+    """That is how a gateway is found that was restarted without the app that had joined it."""
+    first = created(host, network=host.engine.ensure_network(host.network_name()))
+    second = created(host, joins=first)
+    assert condition(host, first).started_at < 0
+    seen = []
+    for _ in range(2):
+        host.engine.start(first)
+        host.engine.start(second)
+        assert condition(host, first).started_at < condition(host, second).started_at
+        seen.append((listed(host, first).endpoint, condition(host, first).started_at))
+        assert listed(host, second).endpoint is None
+        host.engine.stop(first, grace=0)
+        host.engine.stop(second, grace=0)
+        assert listed(host, first).endpoint is None
+
+    (endpoint, before), (other, after) = seen
+    assert endpoint
+    assert other
+    assert endpoint != other
+    assert before < after
+
+
 def test_a_container_can_not_join_one_that_is_not_there(host: Host) -> None:
     with pytest.raises(JobctlError):
         started(host, joins=NO_ID)
@@ -679,6 +727,7 @@ def test_details_are_what_a_container_was_created_with(host: Host, tmp_path: Pat
         env={"COLOUR": "a=b", "NONE": ""},
         binds=[bind],
         memory=64 * 1024**2,
+        cpus=0.75,
         pids=77,
     )
 
@@ -689,7 +738,7 @@ def test_details_are_what_a_container_was_created_with(host: Host, tmp_path: Pat
     assert (found.env["COLOUR"], found.env["NONE"]) == ("a=b", "")
     assert found.user == "65532:65532"
     assert list(found.binds) == [bind]
-    assert (found.memory, found.pids) == (64 * 1024**2, 77)
+    assert (found.memory, found.cpus, found.pids) == (64 * 1024**2, 0.75, 77)
 
 
 def test_details_tell_that_a_container_is_locked_down(host: Host) -> None:
@@ -697,6 +746,7 @@ def test_details_tell_that_a_container_is_locked_down(host: Host) -> None:
 
     assert (found.read_only, found.privileged, found.no_new_privileges) == (True, False, True)
     assert (list(found.cap_add), list(found.cap_drop)) == ([], ["ALL"])
+    assert found.seccomp is None  # the engine's own
     assert list(found.binds) == []
     assert list(found.publishes) == []
 
@@ -980,6 +1030,31 @@ def test_the_engine_that_the_environment_names_is_the_only_one_tried(
 
     assert f"{tmp_path}/absent.sock" in str(caught.value)
     assert "/var/run/docker.sock" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("collected")
+def test_the_engine_says_what_named_it(
+    engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine.endpoint)
+
+    named = connect()
+    facts = named.facts()
+    named.close()
+
+    assert (facts.endpoint, facts.chosen_by) == (engine.endpoint, "DOCKER_HOST")
+
+
+@pytest.mark.usefixtures("collected")
+def test_a_certificate_for_the_engine_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+
+    with pytest.raises(EngineUnreachable, match=r"client_cert.*Mend DOCKER_HOST"):
+        connect()
 
 
 class Wire(socketserver.StreamRequestHandler):

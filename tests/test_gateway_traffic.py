@@ -20,7 +20,7 @@ from requests.auth import HTTPBasicAuth, HTTPDigestAuth
 from jobctl.engines.base import Bind
 from jobctl.engines.docker import DockerEngine
 from tests import traffic_app
-from tests.conftest import Traces, eventually
+from tests.conftest import Traces
 from tests.gateway_site import (
     APP_PORT,
     MB,
@@ -33,6 +33,7 @@ from tests.gateway_site import (
 )
 from tests.site import Site
 from tests.traffic_app import block
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.engine
 
@@ -293,13 +294,13 @@ class TestAnswers:
         ) as client:
             assert b"4711" in read_until(client, b"4711")
 
-    def test_a_hint_before_the_answer(self, basic: Running) -> None:
+    def test_a_hint_before_the_answer_is_not_passed_on(self, basic: Running) -> None:
         answer = "HTTP/1.1 103 Early Hints\nLink: </style.css>; rel=preload\n\n"
         answer += "HTTP/1.1 200 OK\nContent-Length: 4\n\ndone"
         with basic.send(f"GET {answer_with(answer)} HTTP/1.1") as client:
             seen = read_until(client, b"done")
-        assert seen.startswith(b"HTTP/1.1 103 ")
-        assert b"HTTP/1.1 200 OK\r\n" in seen
+        assert seen.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"103" not in seen
 
     def test_compressed_once_and_only_if_asked(self, protected: Running) -> None:
         for accepted, encoding in (("gzip", "gzip"), ("identity", None)):
@@ -310,6 +311,47 @@ class TestAnswers:
             assert answer.headers.get("Content-Encoding") == encoding
             text = gzip.decompress(body) if encoding else body
             assert text == b"squeeze " * 1000
+
+    @pytest.mark.parametrize(
+        "pin",
+        [
+            "Strict-Transport-Security: max-age=9",
+            "strict-transport-security: max-age=9; includeSubDomains",
+            "Strict-Transport-Security: max-age=9\nStrict-Transport-Security: max-age=8",
+            "Strict-Transport-Security:\tmax-age=9\n ; preload",
+        ],
+        ids=["one", "in lower case", "two", "folded"],
+    )
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            "HTTP/1.1 200 OK\nPIN\nContent-Length: 3\n\nend",
+            "HTTP/1.0 200 OK\nPIN\n\nend",
+            "HTTP/1.1 302 Found\nLocation: /x\nPIN\nContent-Length: 3\n\nend",
+            "HTTP/1.1 404 Not Found\nPIN\nContent-Length: 3\n\nend",
+            "HTTP/1.1 500 Oh\nPIN\nContent-Length: 3\n\nend",
+            "HTTP/1.1 401 Unauthorized\nPIN\nContent-Length: 3\n\nend",
+            "HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\nConnection: upgrade\nPIN\n\nend",
+            "HTTP/1.1 103 Early Hints\nPIN\n\nHTTP/1.1 200 OK\nContent-Length: 3\n\nend",
+            "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n3\nend\n0\nPIN\n\n",
+        ],
+        ids=lambda text: "with trailers" if "chunked" in text else text.split()[1],
+    )
+    def test_an_app_can_not_pin_the_host_to_https(
+        self, basic: Running, answer: str, pin: str
+    ) -> None:
+        """All jobs of a host, and others, share its name; some may speak plain HTTP."""
+        path = answer_with(answer.replace("PIN", pin))
+        upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        headers = upgrade if " 101 " in answer else "Connection: close\r\nTE: trailers\r\n"
+        with basic.send(f"GET {path} HTTP/1.1", headers=headers) as client:
+            said = read_until(client, b"end")
+            client.settimeout(0.2)
+            with suppress(OSError):
+                said += read_to_end(client)
+        status = answer.split()[1].replace("103", "200")
+        assert said.startswith(f"HTTP/1.1 {status} ".encode()), said
+        assert b"strict-transport" not in said.lower()
 
     def test_cookies_are_kept_apart(self, basic: Running) -> None:
         wanted = [
