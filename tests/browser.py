@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ def trust(site: Site) -> Path:
     """Return a home directory whose browser trusts a site's authority."""
     home = site.root / "browser"
     database = home / ".pki" / "nssdb"
+    if database.exists():
+        return home
     database.mkdir(parents=True)
     for command in (
         ["-N", "--empty-password"],
@@ -49,7 +52,7 @@ def trust(site: Site) -> Path:
 
 
 @contextmanager
-def browsing(site: Site) -> Iterator[Browse]:
+def browsing(site: Site, *flags: str) -> Iterator[Browse]:
     """Yield a function that opens a browser, given the credentials that its user types."""
     home = trust(site)
     with sync_playwright() as playwright:
@@ -58,9 +61,9 @@ def browsing(site: Site) -> Iterator[Browse]:
         def browse(user: str | None = None, password: str = "") -> Page:
             await_quiet_network()
             context = playwright.chromium.launch_persistent_context(
-                home / f"profile{len(opened)}",
+                tempfile.mkdtemp(prefix="profile", dir=home),
                 executable_path="/usr/bin/chromium",
-                args=["--no-sandbox", "--disable-background-networking"],
+                args=["--no-sandbox", "--disable-background-networking", *flags],
                 env={**os.environ, "HOME": str(home)},
                 viewport={"width": 1280, "height": 800},
                 http_credentials={"username": user, "password": password} if user else None,

@@ -47,7 +47,7 @@ def test_without_or_with_a_wrong_password_there_is_nothing_to_see(
 ) -> None:
     for credentials in ((), (watched.job["owner"], "wrong")):
         page = browse(*credentials)
-        assert status(page, watched.job["url"]) == 401
+        assert status(page, watched.job["open_url"]) == 401
         assert page.locator("[data-testid=tree]").count() == 0
 
 
@@ -55,7 +55,7 @@ def test_tree_plots_and_live_update_through_the_gateway(watched: Watched, browse
     page = browse(watched.job["owner"], watched.job["password"])
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
-    answer = page.goto(watched.job["url"])
+    answer = page.goto(watched.job["open_url"])
     assert answer is not None
     assert answer.status == 200
     assert page.evaluate("window.isSecureContext")
@@ -88,7 +88,7 @@ def test_tree_plots_and_live_update_through_the_gateway(watched: Watched, browse
 
 def test_page_notices_when_the_job_stops_and_comes_back(watched: Watched, browse: Browse) -> None:
     page = browse(watched.job["owner"], watched.job["password"])
-    page.goto(watched.job["url"])
+    page.goto(watched.job["open_url"])
     live = page.locator("[data-testid=live-status]")
     expect(live).to_have_attribute("data-status", "live", timeout=SLOW_MS)
     watched.site.run("stop", watched.job["job_id"])

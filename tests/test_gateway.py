@@ -265,16 +265,6 @@ class TestTheContainer:
         files = stats["stats"].get("total_inactive_file", stats["stats"].get("inactive_file", 0))
         assert stats["usage"] - files < 24 * MB
 
-    def test_a_killed_worker_is_replaced(self, basic: Running) -> None:
-        # All whose parent is not the init: the workers, not what started them.
-        workers = "grep -l '^PPid:.*[^1]$' /proc/[0-9]*/status | xargs grep -l '^Name:.lighttpd'"
-        assert basic.inside(f"kill -9 $({workers} | cut -d/ -f3)") == 0
-        basic.await_healthy()
-        assert basic.get().status_code == 200
-        condition = basic.engine.condition(basic.containers[0])
-        assert condition is not None
-        assert condition.restarts == 0
-
     def test_an_app_that_comes_back_is_found_within_two_seconds(self, basic: Running) -> None:
         app = basic.containers[1]
         basic.engine.stop(app, grace=0)

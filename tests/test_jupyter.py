@@ -68,7 +68,7 @@ def test_a_user_s_notebook_runs_and_survives_the_container(users_site: Site) -> 
     with browsing(site) as browse:
         page = browse()
         page.on("websocket", lambda socket: sockets.append(socket.url))
-        log_in(page, job["url"] + "lab/tree/sum.ipynb", job["password"])
+        log_in(page, job["open_url"] + "lab/tree/sum.ipynb", job["password"])
         run_first_cell(page)
         output = page.locator(".jp-OutputArea-output").first
         expect(output).to_contain_text(f"sum 42 {site.account.pw_uid}", timeout=SLOW_MS)
@@ -88,7 +88,7 @@ def test_a_wrong_password_lets_nobody_in(site: Site, browse: Browse) -> None:
     job = site.run_json("run", "jupyter", "--generate-password", "--json")
     page = browse()
 
-    log_in(page, job["url"], "wrong")
+    log_in(page, job["open_url"], "wrong")
 
     expect(page.get_by_text("Invalid credentials")).to_be_visible()
     assert page.locator(".jp-LabShell").count() == 0
@@ -121,7 +121,7 @@ def test_it_starts_again_with_the_same_password(site: Site, browse: Browse) -> N
     site.run("start", job["job_id"])
 
     page = browse()
-    log_in(page, job["url"], job["password"])
+    log_in(page, job["open_url"], job["password"])
 
     expect(page.locator(".jp-LabShell")).to_be_visible(timeout=SLOW_MS)
 

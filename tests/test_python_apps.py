@@ -71,8 +71,8 @@ def test_nobody_gets_in_without_the_password(site: Site, browse: Browse, app: st
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             assert done.stdout == "401", (path, options)
 
-    assert status(browse(), job["url"]) == 401
-    assert status(browse(job["owner"], "wrong"), job["url"]) == 401
+    assert status(browse(), job["open_url"]) == 401
+    assert status(browse(job["owner"], "wrong"), job["open_url"]) == 401
 
 
 def test_tensorboard_shows_the_user_s_events(site: Site, browse: Browse) -> None:
@@ -80,7 +80,7 @@ def test_tensorboard_shows_the_user_s_events(site: Site, browse: Browse) -> None
     job = launched(site, "tensorboard", "--", "runs")
     page = browse(job["owner"], job["password"])
 
-    assert status(page, job["url"] + "#timeseries") == 200
+    assert status(page, job["open_url"] + "#timeseries") == 200
 
     expect(page.get_by_text("loss/energy").first).to_be_visible(timeout=SLOW_MS)
     if target := os.environ.get("JOBCTL_SCREENSHOT_TENSORBOARD"):
@@ -96,7 +96,7 @@ def test_marimo_runs_the_user_s_notebook(site: Site, browse: Browse) -> None:
     sockets: list[str] = []
     page.on("websocket", lambda socket: sockets.append(socket.url))
 
-    assert status(page, job["url"] + "?file=sum.py") == 200
+    assert status(page, job["open_url"] + "?file=sum.py") == 200
 
     cell = page.locator(".cm-content").first
     expect(cell).to_contain_text("import marimo as mo", timeout=SLOW_MS)
