@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check format engine engine-down clean
+.PHONY: help run test nightly check format engine engine-down clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,7 +17,10 @@ run: $(VENV)/installed engine  ## Launch Conduit on sample data and show how to 
 test: $(VENV)/developing engine check  ## Run all tests, on a real engine and in a real browser
 	scripts/ensure-test-clients.sh
 	$(BIN)/jobctl images build
-	$(BIN)/pytest -W error
+	$(BIN)/pytest -W error -n 3 --dist loadfile --no-loadscope-reorder
+
+nightly:  ## The same with thousands of random inputs and hundreds of kills, for an hour or so
+	JOBCTL_TEST_PROFILE=nightly $(MAKE) test
 
 check: $(VENV)/developing  ## Check style and types
 	$(BIN)/ruff check .

@@ -59,7 +59,7 @@ def test_every_command_works_as_shown(newcomer: Site) -> None:
 def test_every_key_that_is_shown_exists() -> None:
     from jobctl.schema import Section
 
-    table = PAGE[PAGE.index("| to | say |") : PAGE.index("The app should listen")]
+    table = PAGE[PAGE.index("| to | say |") : PAGE.index("The app has to listen")]
     keys = set(re.findall(r"`([a-z_]+):", table)) - {"requirements"}
 
     assert {"image", "build", "command", "gpus"} <= keys <= set(Section.__struct_fields__)
