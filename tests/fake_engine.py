@@ -25,6 +25,7 @@ from jobctl.engines.base import (
     Image,
     Network,
     Process,
+    Usage,
 )
 from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
 
@@ -49,6 +50,9 @@ FACTS = Facts(
 )
 
 
+UNUSED = Usage(cpu_seconds=0, memory=4096, received=0, sent=0)
+
+
 @dataclass(frozen=True)
 class Program:
     """What a command does when a container runs it; without an ``exit_code`` it goes on."""
@@ -69,6 +73,8 @@ class _Running:
     exit_code: int = 0
     restarts: int = 0
     started_at: float = -1
+    finished_at: float = -1
+    usage: Usage = UNUSED
     endpoint: str | None = None
     out_of_memory: bool = False
     health: str | None = None
@@ -186,8 +192,14 @@ class FakeEngine:
                 exit_code=found.exit_code,
                 restarts=found.restarts,
                 started_at=found.started_at,
+                finished_at=found.finished_at,
                 out_of_memory=found.out_of_memory,
             )
+
+    def usage(self, container: str) -> Usage | None:
+        with self._asked():
+            found = self._containers.get(container)
+            return found.usage if found and found.pid is not None else None
 
     def details(self, container: str) -> Details | None:
         with self._asked():
@@ -316,6 +328,15 @@ class FakeEngine:
         """Let a container's health check come to another result."""
         self._found(container).health = health
 
+    def work(self, container: str, *, cpu_seconds: float = 0, sent: int = 0) -> None:
+        """Let a container use more of something."""
+        found = self._found(container)
+        found.usage = replace(
+            found.usage,
+            cpu_seconds=found.usage.cpu_seconds + cpu_seconds,
+            sent=found.usage.sent + sent,
+        )
+
     def bind(self, address: str, port: int) -> None:
         """Let a process of the host, which is no container, listen on a port."""
         self._strangers.append((address, port))
@@ -381,10 +402,12 @@ class FakeEngine:
     def _begin(self, found: _Running) -> None:
         found.state, found.pid, found.exit_code = "running", self._new_pid(), 0
         found.started_at = next(self._numbers)
+        found.usage = UNUSED
         found.endpoint = self._new_id() if found.spec.network else None
 
     def _end(self, found: _Running, exit_code: int) -> None:
         found.state, found.pid, found.exit_code = "exited", None, exit_code
+        found.finished_at = next(self._numbers)
         found.endpoint = None
 
     def _bound(self, but: _Running) -> Iterator[tuple[str, int]]:

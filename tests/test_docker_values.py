@@ -15,6 +15,7 @@ from jobctl.engines.base import (
     Network,
     Process,
     Publish,
+    Usage,
 )
 from jobctl.engines.docker_values import (
     container_from,
@@ -26,6 +27,7 @@ from jobctl.engines.docker_values import (
     network_from,
     processes_from,
     transport,
+    usage_from,
 )
 
 
@@ -438,3 +440,23 @@ def test_a_network_on_which_containers_reach_each_other() -> None:
 
     assert network_from(answer) == Network(id="n1", subnets=["10.0.0.0/8"], isolated=False)
     assert network_from({"Id": "n1", "IPAM": {"Config": None}, "Options": None}).subnets == []
+
+
+@pytest.mark.parametrize("cached", ["total_inactive_file", "inactive_file"])
+def test_usage_is_counted_without_cached_files(cached: str) -> None:
+    answer = {
+        "cpu_stats": {"cpu_usage": {"total_usage": 1_500_000_000}},
+        "memory_stats": {"usage": 5000, "stats": {cached: 1000}},
+        "networks": {
+            "eth0": {"rx_bytes": 1, "tx_bytes": 20},
+            "eth1": {"rx_bytes": 2, "tx_bytes": 30},
+        },
+    }
+
+    assert usage_from(answer) == Usage(cpu_seconds=1.5, memory=4000, received=3, sent=50)
+
+
+def test_what_does_not_run_uses_nothing() -> None:
+    answer = {"cpu_stats": {"cpu_usage": {"total_usage": 0}}, "memory_stats": {}}
+
+    assert usage_from(answer) is None

@@ -715,6 +715,60 @@ def test_a_container_can_not_join_one_that_is_not_there(host: Host) -> None:
         started(host, joins=NO_ID)
 
 
+# Usage
+
+
+def test_only_what_runs_uses_something(host: Host) -> None:
+    container = created(host, network=host.engine.ensure_network(host.network_name()))
+    assert host.engine.usage(container) is None
+    assert host.engine.usage(NO_ID) is None
+
+    host.engine.start(container)
+    found = host.engine.usage(container)
+    assert found is not None
+    assert found.memory > 0
+    assert min(found.cpu_seconds, found.received, found.sent) >= 0
+
+    host.engine.stop(container, grace=0)
+    assert host.engine.usage(container) is None
+
+
+def test_it_is_known_when_a_container_ended(host: Host) -> None:
+    container = started(host)
+    assert condition(host, container).finished_at < 0
+    host.engine.stop(container, grace=0)
+    first = condition(host, container).finished_at
+    assert first >= condition(host, container).started_at
+
+    host.engine.start(container)
+    host.engine.stop(container, grace=0)
+
+    assert condition(host, container).finished_at > first
+
+
+def test_cpu_time_and_bytes_are_counted(docker_host: RealHost) -> None:
+    """Of a network by all who joined it, and without loopback."""
+    engine = docker_host.engine
+    port, network = free_port(), engine.ensure_network(docker_host.network_name())
+    busy = ("sh", "-c", "(while true; do true; done) & exec nc -ll -p 9000 -e cat /bin/busybox")
+    first = started(docker_host, busy, publish=publishing(port), network=network)
+    second = started(docker_host, joins=first)
+    before = engine.usage(second)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        size = sum(map(len, iter(lambda: client.recv(1 << 16), b"")))
+    assert run_inside(second, ["sh", "-c", "nc 127.0.0.1 9000 >/dev/null"]) == 0
+    after = engine.usage(first)
+    quiet = engine.usage(second)
+
+    assert before is not None
+    assert after is not None
+    assert quiet is not None
+    assert size > 100_000
+    assert size < quiet.sent - before.sent < 1.5 * size
+    assert after.cpu_seconds > 0.2
+    assert quiet.cpu_seconds < 0.2
+
+
 # Details and processes
 
 

@@ -102,7 +102,8 @@ class Condition:
     """How one container is doing; ``pid`` is its main process on the host while it runs.
 
     ``started_at`` is when it was started last, in seconds since the epoch, and before that
-    negative. ``stop_grace`` is how long it may take to stop, in seconds.
+    negative; ``finished_at`` is when it ended last, and negative if it never did. ``stop_grace`` is
+    how long it may take to stop, in seconds.
     """
 
     state: str
@@ -110,8 +111,23 @@ class Condition:
     exit_code: int
     restarts: int
     started_at: float
+    finished_at: float = -1
     out_of_memory: bool = False
     stop_grace: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What a running container uses, counted since it was started.
+
+    ``memory`` is what it has now, in bytes, without files that are only cached. ``received`` and
+    ``sent`` are bytes over the network that it is on or has joined, without loopback.
+    """
+
+    cpu_seconds: float
+    memory: int
+    received: int
+    sent: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +260,12 @@ class Engine(Protocol):
 
     def condition(self, container: str) -> Condition | None:
         """Return how a container is doing, ``None`` if there is none."""
+
+    def usage(self, container: str) -> Usage | None:
+        """Return what a container uses, ``None`` while it doesn't run or if there is none.
+
+        An engine may take a second to answer; several can be asked at the same time.
+        """
 
     def details(self, container: str) -> Details | None:
         """Return what a container was created with, ``None`` if there is none."""

@@ -30,6 +30,7 @@ from jobctl.engines.base import (
     Image,
     Network,
     Process,
+    Usage,
 )
 from jobctl.engines.docker_values import (
     TOP_COLUMNS,
@@ -42,6 +43,7 @@ from jobctl.engines.docker_values import (
     network_from,
     processes_from,
     transport,
+    usage_from,
 )
 from jobctl.errors import ClaimLost, EngineRefused, EngineUnreachable, ImageMissing, JobctlError
 
@@ -213,6 +215,15 @@ class DockerEngine:
         except NotFound:
             return None
         return condition_from(answer)
+
+    @translated
+    def usage(self, container: str) -> Usage | None:
+        try:
+            # Without `one_shot` the engine looks twice, a second apart, to tell a rate as well.
+            answer = self._api.stats(container, stream=False, one_shot=True)
+        except NotFound:
+            return None
+        return usage_from(answer)
 
     @translated
     def details(self, container: str) -> Details | None:

@@ -21,6 +21,7 @@ from jobctl.engines.base import (
     Network,
     Process,
     Publish,
+    Usage,
 )
 
 CPU_PERIOD_US = 100_000
@@ -144,7 +145,7 @@ def container_from(entry: Mapping[str, Any]) -> Container:
 def condition_from(answer: Mapping[str, Any]) -> Condition:
     """Return a container's condition from the engine's inspect answer.
 
-    One that was never started has been so in the year 1.
+    One that was never started, or never ended, has been so in the year 1.
     """
     state = answer["State"]
     return Condition(
@@ -153,8 +154,28 @@ def condition_from(answer: Mapping[str, Any]) -> Condition:
         exit_code=state["ExitCode"],
         restarts=answer.get("RestartCount", 0),
         started_at=datetime.fromisoformat(state["StartedAt"]).timestamp(),
+        finished_at=datetime.fromisoformat(state["FinishedAt"]).timestamp(),
         out_of_memory=bool(state.get("OOMKilled")),
         stop_grace=answer["Config"].get("StopTimeout") or 10,
+    )
+
+
+def usage_from(answer: Mapping[str, Any]) -> Usage | None:
+    """Return a container's usage from the engine's stats answer.
+
+    Of a container that doesn't run that has zeros and no memory. What is cached of files counts
+    as ``docker stats`` does it; the key for it is another with each version of cgroups.
+    """
+    memory, networks = answer.get("memory_stats") or {}, (answer.get("networks") or {}).values()
+    if "usage" not in memory:
+        return None
+    kept = memory.get("stats") or {}
+    cached = kept.get("total_inactive_file", kept.get("inactive_file", 0))
+    return Usage(
+        cpu_seconds=answer["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
+        memory=max(0, memory["usage"] - cached),
+        received=sum(network["rx_bytes"] for network in networks),
+        sent=sum(network["tx_bytes"] for network in networks),
     )
 
 
