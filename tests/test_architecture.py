@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "jobctl"
 
 VALUES = {
     "errors",
+    "durations",
     "job",
     "placeholders",
     "schema",
@@ -25,14 +26,16 @@ VALUES = {
     "engines.base",
 }
 LEAVES = {
-    *("certs", "confinement", "containers", "exposure", "gateway", "hosts", "images", "jobfiles"),
-    *("jsonschema", "labels", "legacy", "locks", "passwords", "plugins", "ports", "probe"),
-    *("provenance", "registry"),
+    *("certs", "confinement", "containers", "exposure", "gateway", "hosts", "idleness", "images"),
+    *("jobfiles", "jsonschema", "labels", "legacy", "lifetimes", "locks", "passwords", "plugins"),
+    *("ports", "probe", "provenance", "registry", "schedule"),
 }
 LEAF_TO_LEAF = {
     ("containers", "gateway"),
     ("containers", "labels"),
     ("exposure", "hosts"),
+    ("idleness", "jobfiles"),
+    ("lifetimes", "jobfiles"),
     ("ports", "hosts"),
     ("registry", "jobfiles"),
     ("registry", "locks"),
@@ -40,7 +43,7 @@ LEAF_TO_LEAF = {
 # From here on each may import the leaves and what stands before it.
 STOREYS = [
     *("authority", "helpers", "apps", "sources", "orders", "observation", "ledger", "startup"),
-    *("preparation", "revival", "launch", "broker", "conformance", "doctor", "scaffold"),
+    *("preparation", "revival", "launch", "reaping", "broker", "conformance", "doctor", "scaffold"),
 ]
 ADAPTERS = {"engines.docker", "engines.docker_values", "engines.endpoints"}
 ENTRANCE = "__main__"

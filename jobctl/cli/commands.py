@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobctl.cli import checking, doctoring, launching, machine, render, settings
+from jobctl.cli import checking, doctoring, launching, lifetimes, machine, render, settings
 from jobctl.cli.context import AsJson, Options, broker, job_ids
 from jobctl.errors import JobctlError
 
@@ -35,6 +35,7 @@ launching.add_to(app)
 checking.add_to(app)
 doctoring.add_to(app)
 settings.add_to(app)
+lifetimes.add_to(app)
 machine.add_to(app)
 
 JobRef = Annotated[str, typer.Argument(metavar="JOB", autocompletion=job_ids)]
@@ -159,7 +160,14 @@ def start(context: typer.Context, jobs: JobRefs) -> None:
 
     Example: jobctl start job_8000
     """
-    _each(jobs, broker(context).start)
+    desk = broker(context)
+
+    def act(ref: str) -> Job:
+        job = desk.start(ref)
+        lifetimes.tell_end(job)
+        return job
+
+    _each(jobs, act)
 
 
 @app.command()

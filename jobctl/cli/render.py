@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobctl import hosts
+from jobctl import hosts, lifetimes
 from jobctl.job import Job, to_dict
 
 if TYPE_CHECKING:
@@ -119,7 +119,10 @@ def status(job: Job) -> str:
     if job.host != hosts.name():
         return f"{job.status} (on {job.host})"
     code = None if job.exit_code is None else str(job.exit_code)
-    why = ", ".join(filter(None, [code, job.reason]))
+    # A job that was stopped for that has it as its reason.
+    why = ", ".join(
+        dict.fromkeys(filter(None, [code, job.reason, lifetimes.remark(job, time.time())]))
+    )
     return f"{job.status} ({why})" if why else job.status
 
 
