@@ -71,7 +71,6 @@ Description=Look every {EVERY_MINUTES} minutes for jobctl's jobs to stop
 [Timer]
 OnCalendar=*:0/{EVERY_MINUTES}
 RandomizedDelaySec=30
-Persistent=true
 
 [Install]
 WantedBy=timers.target
@@ -99,11 +98,12 @@ def install(task: Task) -> str:
         JobctlError: there is neither systemd nor cron for that, or they refuse.
     """
     if _has_systemd():
-        for name, text in units(task).items():
-            path = _unit_path(name)
+        files = {_unit_path(name): text for name, text in units(task).items()}
+        for path in files:
             if path.exists() and not _ours(path):
                 raise JobctlError(f"{path} is not from jobctl; move it away")
             path.parent.mkdir(parents=True, exist_ok=True)
+        for path, text in files.items():
             path.write_text(text)
         _run("systemctl", "--user", "daemon-reload")
         _run("systemctl", "--user", "enable", "--now", f"{NAME}.timer")
@@ -127,8 +127,8 @@ def uninstall() -> list[str]:
     if paths := [path for name in units(Task(command=())) if _ours(path := _unit_path(name))]:
         if _has_systemd():
             _run("systemctl", "--user", "disable", "--now", f"{NAME}.timer")
-        for path in paths:
-            path.unlink()
+        for path in (*paths, _unit_path(f"timers.target.wants/{NAME}.timer")):
+            path.unlink(missing_ok=True)
         if _has_systemd():
             _run("systemctl", "--user", "daemon-reload")
         gone += map(str, paths)

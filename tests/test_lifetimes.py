@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+import typer
+import yaml
+from typer.core import TyperGroup
 
-from jobctl import lifetimes
+from jobctl import idleness, lifetimes, schedule
 from jobctl.cli import render
+from jobctl.cli.commands import app
 from jobctl.errors import JobctlError, UsageError
 from jobctl.hosts import name
 from jobctl.job import Job, Status
 from jobctl.schema import General, Section
-from tests.site import Site
+from tests.site import PROJECT, Site
 from tests.test_faults_clock import at
 from tests.wholeness import put_right, run_job
 
@@ -211,3 +218,34 @@ def test_wrong_times_are_told(site: Site) -> None:
     done = site.run("extend", job["job_id"], "2d", check=False)
     assert (done.returncode, "max_ttl" in done.stderr) == (2, True)
     assert json.loads(site.run("ps", "--json").stdout)[0]["expires"] is None
+
+
+# The page
+
+
+def test_the_page_says_what_is_so() -> None:
+    """Its commands and options exist, and its configuration and figures are the real ones."""
+    page = (PROJECT / "docs/how-to/lifetimes.md").read_text()
+    tree = typer.main.get_command(app)
+    assert isinstance(tree, TyperGroup)
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    inline = re.findall(r"`(jobctl [^`]*)`", page)
+    commands = [shlex.split(line) for line in [*lines, *inline] if line.startswith("jobctl ")]
+    assert {words[1] for words in commands} >= {"run", "extend", "reap", "ps", "start"}
+    for _, command_name, *words in commands:
+        command = tree.commands[command_name]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, words
+
+    for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
+        values = yaml.safe_load(block)
+        msgspec.convert(values.get("general", {}), General)
+        for section in values.get("apps", {}).values():
+            assert section.keys() <= set(Section.__struct_fields__)
+            msgspec.convert(section, Section)
+
+    assert f"more than {idleness.BYTES_A_SECOND} bytes a second" in page
+    assert f"more than {idleness.CPU_SHARE:.0%}".replace("%", " %") in page
+    assert schedule.MARK in page
+    assert schedule.EVERY_MINUTES == 5

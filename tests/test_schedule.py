@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ import pytest
 from jobctl import schedule
 from jobctl.errors import JobctlError
 from jobctl.schedule import MARK, Task
+from tests.conftest import unavailable
 from tests.site import Site
+from tests.waiting import eventually
 
 HOSTILE = Task(
     command=["/bin/sh", "-c", 'printf "%s\\n" "$0" "$ODD" >out', "a%b $HOME \"q\" 'r' \\ %%h"],
@@ -51,7 +55,7 @@ def test_only_what_says_where_things_are_is_carried() -> None:
 
 @pytest.mark.parametrize("task", [HOSTILE, Task(command=["/bin/true"])])
 def test_systemd_takes_the_units(task: Task, tmp_path: Path) -> None:
-    """It checks them as it would load them; no systemd runs here to start them."""
+    """It checks them as it would load them, where no systemd runs too."""
     paths = []
     for name, text in schedule.units(task).items():
         paths.append(tmp_path / name)
@@ -164,3 +168,91 @@ def test_a_user_s_crontab(site: Site, users_site: Site) -> None:
         assert crontab(users_site, "-l") == ""
     finally:
         crontab(users_site, "-r")
+
+
+@pytest.fixture
+def users_systemd(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Run a systemd for a user, on whatever host, and return the variables that lead to it.
+
+    It wants to be told that the host was booted with systemd: it is, in a mount namespace.
+    """
+    if os.getuid() != 0:
+        unavailable("only root can run a systemd of its own beside that of the host")
+    runtime, home = tmp_path / "run", tmp_path / "home"
+    runtime.mkdir(mode=0o700)
+    home.mkdir()
+    booted = "mkdir -p /run/systemd && mount -t tmpfs none /run/systemd && mkdir $0/system"
+    script = f"{booted} && exec /lib/systemd/systemd --user --log-target=console"
+    paths = {"HOME": str(home), "XDG_RUNTIME_DIR": str(runtime)}
+    with subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", script, "/run/systemd"],
+        env={"PATH": os.environ["PATH"], **paths},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            assert eventually((runtime / "systemd/private").exists)
+            yield paths
+        finally:
+            process.terminate()
+
+
+def systemctl(paths: dict[str, str], *arguments: str) -> str:
+    command = ["systemctl", "--user", *arguments]
+    return subprocess.run(
+        command, env=os.environ | paths, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_systemd_runs_what_the_units_say(
+    users_systemd: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, path in users_systemd.items():
+        monkeypatch.setenv(name, path)
+    out = Path(users_systemd["HOME"], "out")
+    script = HOSTILE.command[2].replace(">out", f">{out}")
+
+    schedule.install(
+        Task(command=[*HOSTILE.command[:2], script, HOSTILE.command[3]], env=HOSTILE.env)
+    )
+    systemctl(users_systemd, "start", "jobctl-reap.service")
+
+    assert out.read_text() == f"{HOSTILE.command[3]}\n{HOSTILE.env['ODD']}\n"
+
+
+@pytest.mark.engine
+def test_a_user_s_timer(site: Site, users_systemd: dict[str, str]) -> None:
+    home = Path(users_systemd["HOME"])
+    site.env |= users_systemd
+    job = site.run_json("run", "conduit", "--generate-password", "--json", "--ttl", "1h")
+    site.run("broker", "-u", json.dumps({"job_id": job["job_id"], "expires": 1}))
+
+    for _ in range(2):
+        done = site.run("reap", "--install")
+        assert done.stdout.startswith("installed: the timer jobctl-reap.timer of your systemd")
+        assert "loginctl enable-linger" in done.stdout
+    timers = json.loads(systemctl(users_systemd, "list-timers", "--all", "--output=json"))
+    assert [timer["unit"] for timer in timers] == ["jobctl-reap.timer"]
+    assert (home / ".config/systemd/user/timers.target.wants/jobctl-reap.timer").is_symlink()
+    assert "--install" not in site.run("extend", job["job_id"], "1h").stderr
+    site.run("broker", "-u", json.dumps({"job_id": job["job_id"], "expires": 1}))
+
+    systemctl(users_systemd, "start", "jobctl-reap.service")
+    assert site.run_json("ps", "--all", "--json")[0]["reason"] == "expired"
+
+    removed = site.run("reap", "--uninstall").stdout.splitlines()
+    assert [line.rpartition("/")[2] for line in removed] == [
+        *("jobctl-reap.service", "jobctl-reap.timer")
+    ]
+    assert [path for path in home.rglob("*") if "jobctl" in path.name] == []
+    assert systemctl(users_systemd, "list-timers", "--all", "--output=json").strip() in ("", "[]")
+
+    # What somebody else has put there stays.
+    unit = home / ".config/systemd/user/jobctl-reap.timer"
+    unit.parent.mkdir(parents=True, exist_ok=True)
+    unit.write_text("[Timer]\n")
+    refused = site.run("reap", "--install", check=False)
+    assert (refused.returncode, "is not from jobctl" in refused.stderr) == (1, True)
+    assert "nothing" in site.run("reap", "--uninstall").stdout
+    assert unit.read_text() == "[Timer]\n"
+    assert not unit.with_suffix(".service").exists()
