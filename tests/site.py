@@ -20,6 +20,7 @@ from zlib import crc32
 import pytest
 import yaml
 
+from jobctl import hosts
 from jobctl.engines.base import Container, Engine
 
 PROJECT = Path(__file__).parent.parent
@@ -165,6 +166,11 @@ class Site:
             subprocess.run(command, check=False, capture_output=True)
 
 
+def _taken(port: int) -> bool:
+    """Tell whether somebody has a port: a site that is there for longer, or another test run."""
+    return hosts.is_bound("127.0.0.1", port)
+
+
 def _pipe_holding(text: str) -> IO[bytes]:
     """Return the end to read from of a pipe that holds a line or so, and then ends."""
     reading, writing = os.pipe()
@@ -213,7 +219,7 @@ def opened(command: Path, engine: Engine, directory: Path) -> Iterator[Site]:
     """Yield a place to try the command in; what is left of it at the end is removed."""
     # The engine runs apps of root as another user, who has to get at the working directory.
     let_others_pass(directory)
-    low = next(_blocks)
+    low = next(low for low in _blocks if not any(map(_taken, range(low, low + PORTS_PER_SITE))))
     site = Site(command, directory / "site", engine, (low, low + PORTS_PER_SITE - 1))
     try:
         yield site
