@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import subprocess
@@ -249,7 +250,7 @@ def users_site(site: Site, installed_for_all: Path, tmp_path: Path) -> Iterator[
     if os.getuid() != 0:
         yield site
         return
-    name = f"jobctl-test{WORKER}"
+    name = f"jobctl-{secrets.token_hex(3)}"
     subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
     try:
         account = pwd.getpwnam(name)
