@@ -27,6 +27,7 @@ from jobctl.ledger import Ledger, jobs_of_everybody, published, silent
 from jobctl.locks import Locks
 from jobctl.observation import in_order, main_pid
 from jobctl.passwords import digest_a1
+from jobctl.progress import Report, Step
 from jobctl.registry import Registry
 from jobctl.schema import Section
 
@@ -49,7 +50,7 @@ class Broker:
     """
 
     config: Config
-    report: Callable[[str], None] = silent
+    report: Report = silent
     given_engine: Engine | None = field(default=None, repr=False)
 
     @cached_property
@@ -131,6 +132,7 @@ class Broker:
                         f"jobctl stop {job.job_id} && jobctl start {job.job_id}"
                     )
                 return job
+            self.report(Step(f"starting {job.job_id}", passing=True))
             if job.status == Status.UNHEALTHY:
                 job = self.ledger.halt(job)
             try:
@@ -316,6 +318,7 @@ class Broker:
         with self._working_on(ref, "stop", unless=self._elsewhere) as job:
             if job.status in (Status.STOPPED, Status.LOST):
                 return job
+            self.report(Step(f"stopping {job.job_id}", passing=True))
             stopped = self.ledger.halt(job)
         if stopped.exit_code == KILLED and not job.ended:
             self.report(
@@ -331,6 +334,7 @@ class Broker:
             JobctlError: it is running, and ``force`` is not set.
         """
         with self._working_on(ref, "remove", unless=None if force else self._keeps) as job:
+            self.report(Step(f"removing {job.job_id}", passing=True))
             self.ledger.erase(job.job_id)
             return job
 

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "jobctl"
 
 VALUES = {
     "errors",
+    "progress",
     "job",
     "placeholders",
     "schema",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobctl.cli import checking, doctoring, launching, machine, render, settings
-from jobctl.cli.context import AsJson, Options, broker, job_ids
+from jobctl.cli.context import AsJson, Options, broker, job_ids, progress
 from jobctl.errors import JobctlError
 
 if TYPE_CHECKING:
@@ -67,12 +68,21 @@ def before(
     config: Annotated[
         str | None, typer.Option(metavar="FILE", help="The configuration file to use.")
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Say nothing while it works; errors are said.")
+    ] = False,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", help="No colours, as with NO_COLOR in the environment.")
+    ] = False,
     debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     del version, debug  # main() looks for --debug itself: errors may come before this
+    progress.quiet = quiet
+    if no_color:
+        os.environ["NO_COLOR"] = "1"
     context.obj = Options(config=config)
 
 
