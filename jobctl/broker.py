@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,9 +38,12 @@ if TYPE_CHECKING:  # what these import takes a while, and most commands don't ne
     from jobctl.launch import Launch
     from jobctl.orders import Order
     from jobctl.preparation import Preparation
+    from jobctl.usage import JobUsage
 
 
 KILLED = 128 + signal.SIGKILL
+USAGE_LOOK_S = 0.5
+"""How long it is looked how much CPU jobs use."""
 
 
 @dataclass
@@ -270,6 +274,15 @@ class Broker:
             if jobs.get(job.job_id) == job:
                 jobs[job.job_id] = seen
         return seen
+
+    def usage(self, jobs: Sequence[Job]) -> list[JobUsage]:
+        """Return what those of some jobs use that run; takes the time of a look at the CPU."""
+        from jobctl import usage
+
+        containers = [one for job in jobs for one in job.container_ids]
+        before = self.engine.usage(containers)
+        time.sleep(USAGE_LOOK_S if before else 0)
+        return list(usage.of_jobs(jobs, before, self.engine.usage([*before])))
 
     def confinement(self, job: Job) -> dict[str, Any]:
         """Return what the engine has on record to keep a job's containers in, by their role."""

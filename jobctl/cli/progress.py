@@ -5,7 +5,6 @@ Rich, which draws them, is imported when there is something to draw.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from jobctl.cli.render import clean, one_line, size
+from jobctl.cli.screen import draws
 from jobctl.progress import Step
 
 if TYPE_CHECKING:
@@ -102,11 +102,6 @@ class Progress:
 
 
 progress = Progress()
-
-
-def draws(stream: Any) -> bool:
-    """Tell whether a stream is a terminal on which one can go back and write over."""
-    return bool(stream.isatty()) and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
 
 
 def picture(lines: Sequence[_Line], now: float) -> list[str]:
