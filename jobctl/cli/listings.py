@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
@@ -70,7 +70,7 @@ class Listing(Generic[T]):
         if output is Output.NAME:
             return "\n".join(render.one_line(self.name(item)) for item in items)
         if output is Output.WIDE:
-            return draw(self.columns, items, replace(screen(), width=None))
+            return draw(self.columns, items, screen()._replace(width=None))
         return draw([column for column in self.columns if not column.wide], items, screen())
 
     def show(self, items: Sequence[T], output: Output) -> None:

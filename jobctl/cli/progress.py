@@ -10,8 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, cast
 
 from jobctl.cli.render import clean, one_line, size
 from jobctl.cli.screen import draws
@@ -29,8 +28,7 @@ TIMED_DEPTHS = 2
 _SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(NamedTuple):
     """A step that is under way since a moment of the monotonic clock."""
 
     step: Step

@@ -6,15 +6,13 @@ import os
 import re
 import shutil
 import sys
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 # As the terminals that follow OSC 8 take a link's target; more could end the sequence.
 _LINKABLE = re.compile(r"https?://[!-~]+")
 
 
-@dataclass(frozen=True)
-class Screen:
+class Screen(NamedTuple):
     """What a terminal shows. A file or a pipe has no ``width``, and gets nothing but text."""
 
     width: int | None = None

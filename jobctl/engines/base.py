@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Literal, Protocol
+from typing import IO, Literal, NamedTuple, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,8 +164,7 @@ class Image:
     size: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Transfer:
+class Transfer(NamedTuple):
     """How much of an image has come, in bytes; ``total`` of what is known to be on its way."""
 
     done: int
