@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from jobctl.ledger import Ledger, jobs_of_everybody, published, silent
 from jobctl.locks import Locks
 from jobctl.observation import in_order, main_pid
 from jobctl.passwords import digest_a1
+from jobctl.progress import Report, Step
 from jobctl.registry import Registry
 from jobctl.schema import Section
 
@@ -36,9 +38,12 @@ if TYPE_CHECKING:  # what these import takes a while, and most commands don't ne
     from jobctl.launch import Launch
     from jobctl.orders import Order
     from jobctl.preparation import Preparation
+    from jobctl.usage import JobUsage
 
 
 KILLED = 128 + signal.SIGKILL
+USAGE_LOOK_S = 0.5
+"""How long it is looked how much CPU jobs use."""
 
 
 @dataclass
@@ -49,7 +54,7 @@ class Broker:
     """
 
     config: Config
-    report: Callable[[str], None] = silent
+    report: Report = silent
     given_engine: Engine | None = field(default=None, repr=False)
 
     @cached_property
@@ -131,6 +136,7 @@ class Broker:
                         f"jobctl stop {job.job_id} && jobctl start {job.job_id}"
                     )
                 return job
+            self.report(Step(f"starting {job.job_id}", passing=True))
             if job.status == Status.UNHEALTHY:
                 job = self.ledger.halt(job)
             try:
@@ -269,6 +275,15 @@ class Broker:
                 jobs[job.job_id] = seen
         return seen
 
+    def usage(self, jobs: Sequence[Job]) -> list[JobUsage]:
+        """Return what those of some jobs use that run; takes the time of a look at the CPU."""
+        from jobctl import usage
+
+        containers = [one for job in jobs for one in job.container_ids]
+        before = self.engine.usage(containers)
+        time.sleep(USAGE_LOOK_S if before else 0)
+        return list(usage.of_jobs(jobs, before, self.engine.usage([*before])))
+
     def confinement(self, job: Job) -> dict[str, Any]:
         """Return what the engine has on record to keep a job's containers in, by their role."""
         from jobctl.confinement import confinement
@@ -316,6 +331,7 @@ class Broker:
         with self._working_on(ref, "stop", unless=self._elsewhere) as job:
             if job.status in (Status.STOPPED, Status.LOST):
                 return job
+            self.report(Step(f"stopping {job.job_id}", passing=True))
             stopped = self.ledger.halt(job)
         if stopped.exit_code == KILLED and not job.ended:
             self.report(
@@ -331,6 +347,7 @@ class Broker:
             JobctlError: it is running, and ``force`` is not set.
         """
         with self._working_on(ref, "remove", unless=None if force else self._keeps) as job:
+            self.report(Step(f"removing {job.job_id}", passing=True))
             self.ledger.erase(job.job_id)
             return job
 

@@ -6,7 +6,7 @@ set -eu
 missing=
 for wanted in chromium:chromium certutil:libnss3-tools curl:curl useradd:passwd faketime:faketime \
     testssl:testssl.sh strace:strace newuidmap:uidmap slirp4netns:slirp4netns \
-    rootlesskit:rootlesskit setpriv:util-linux ip:iproute2; do
+    rootlesskit:rootlesskit setpriv:util-linux ip:iproute2 docker-registry:docker-registry; do
     command -v "${wanted%:*}" >/dev/null || missing="$missing ${wanted#*:}"
 done
 [ -n "$missing" ] || exit 0

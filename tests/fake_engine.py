@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -25,6 +25,8 @@ from jobctl.engines.base import (
     Image,
     Network,
     Process,
+    Transfer,
+    Usage,
 )
 from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
 
@@ -102,6 +104,7 @@ class FakeEngine:
         self._reachable = True
         self._facts = replace(FACTS, host=host)
         self._open_networks: set[str] = set()
+        self._usage = Usage(at=1, cpu=1, memory=1_000_000, received=0, sent=0)
         for tag in images:
             self.add_image(tag)
 
@@ -221,6 +224,14 @@ class FakeEngine:
             uid, command = int(found.spec.user.partition(":")[0]), " ".join(found.spec.command)
             return [Process(pid=found.pid, uid=uid, command=command)]
 
+    def usage(self, containers: Sequence[str]) -> dict[str, Usage]:
+        with self._asked():
+            return {
+                one: replace(self._usage, at=self._usage.at + next(self._numbers))
+                for one in containers
+                if one in self._containers and self._containers[one].state == "running"
+            }
+
     def logs(
         self,
         container: str,
@@ -248,7 +259,11 @@ class FakeEngine:
         with self._asked():
             return self._tagged(tag)
 
-    def pull(self, tag: str) -> bool:  # noqa: ARG002, there is no registry
+    def pull(
+        self,
+        tag: str,  # noqa: ARG002, there is no registry
+        seen: Callable[[Transfer], None] | None = None,  # noqa: ARG002
+    ) -> bool:
         with self._asked():
             return False
 

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "jobctl"
 
 VALUES = {
     "errors",
+    "progress",
     "job",
     "placeholders",
     "schema",
@@ -27,7 +28,7 @@ VALUES = {
 LEAVES = {
     *("certs", "confinement", "containers", "exposure", "gateway", "hosts", "images", "jobfiles"),
     *("jsonschema", "labels", "legacy", "locks", "passwords", "plugins", "ports", "probe"),
-    *("provenance", "registry"),
+    *("provenance", "registry", "usage"),
 }
 LEAF_TO_LEAF = {
     ("containers", "gateway"),

@@ -816,6 +816,27 @@ def test_what_does_not_run_has_no_processes(host: Host) -> None:
     assert host.engine.processes(container) == []
 
 
+def test_what_a_running_container_uses(host: Host) -> None:
+    container, other, ended = started(host), started(host), started(host)
+    host.engine.stop(ended, grace=0)
+
+    before = host.engine.usage([container, other, ended, created(host), NO_ID])
+    now = host.engine.usage([container])
+
+    assert set(before) == {container, other}
+    assert set(now) == {container}
+    assert now[container].at > before[container].at > 0
+    assert now[container].cpu >= before[container].cpu > 0
+    assert 0 < now[container].memory <= 32 * 1024**2
+
+
+def test_many_are_asked_for_what_they_use(host: Host) -> None:
+    containers = [started(host) for _ in range(9)]
+
+    assert list(host.engine.usage(containers)) == containers
+    assert host.engine.usage([]) == {}
+
+
 # Inside
 
 

@@ -6,9 +6,9 @@ containers a job needs is for ``jobctl.containers``, in which order for ``jobctl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Literal, Protocol
+from typing import IO, Literal, NamedTuple, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +164,29 @@ class Image:
     size: int
 
 
+class Transfer(NamedTuple):
+    """How much of an image has come, in bytes; ``total`` of what is known to be on its way."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What a container has used since it started, and the memory that it has now.
+
+    ``at`` is when that was so, and ``cpu`` the time that it had of all cores, in seconds. Of
+    ``memory``, in bytes, the part is left out that the kernel could take back at once. ``received``
+    and ``sent`` are bytes on all its networks, for one that joined another container the other's.
+    """
+
+    at: float
+    cpu: float
+    memory: int
+    received: int
+    sent: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What an engine says of itself and of its host, and how requests get there.
@@ -251,6 +274,9 @@ class Engine(Protocol):
     def processes(self, container: str) -> list[Process]:
         """Return the processes in a container; there are none while it doesn't run or is gone."""
 
+    def usage(self, containers: Sequence[str]) -> dict[str, Usage]:
+        """Return what each of some containers uses; those that don't run are left out."""
+
     def logs(
         self, container: str, *, tail: int | None = None, follow: bool = False
     ) -> Iterator[bytes]:
@@ -265,8 +291,8 @@ class Engine(Protocol):
     def image(self, tag: str) -> Image | None:
         """Return an image, ``None`` if the engine does not have it."""
 
-    def pull(self, tag: str) -> bool:
-        """Fetch an image from its registry; return whether that worked."""
+    def pull(self, tag: str, seen: Callable[[Transfer], None] | None = None) -> bool:
+        """Fetch an image from its registry, tell ``seen`` how it goes, return whether it worked."""
 
     def tag(self, image: str, tag: str) -> None:
         """Give an image another name."""

@@ -30,6 +30,8 @@ from jobctl.engines.base import (
     Image,
     Network,
     Process,
+    Transfer,
+    Usage,
 )
 from jobctl.engines.docker_values import (
     TOP_COLUMNS,
@@ -41,7 +43,9 @@ from jobctl.engines.docker_values import (
     host_kwargs,
     network_from,
     processes_from,
+    transfers,
     transport,
+    usage_from,
 )
 from jobctl.errors import ClaimLost, EngineRefused, EngineUnreachable, ImageMissing, JobctlError
 
@@ -52,6 +56,8 @@ R = TypeVar("R")
 REQUEST_TIMEOUT_S = 60
 CHUNK_BYTES = 1 << 16
 NETWORK_LOOKS = 40
+USAGE_REQUESTS = 8
+"""How many containers are asked about at once; the SDK keeps ten connections."""
 # Two requests to bind one port fail in the engine's allocator or in the kernel, and say so in
 # words only: the API has no code for it (moby/moby, libnetwork/portallocator and portmapper).
 _PORT_BOUND = re.compile(
@@ -233,6 +239,21 @@ class DockerEngine:
             raise
 
     @translated
+    def usage(self, containers: Sequence[str]) -> dict[str, Usage]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(USAGE_REQUESTS) as pool:
+            found = zip(containers, pool.map(self._usage, containers), strict=True)
+            return {container: usage for container, usage in found if usage}
+
+    def _usage(self, container: str) -> Usage | None:
+        try:
+            # One-shot: the engine would else take a second look after a second.
+            return usage_from(self._api.stats(container, stream=False, one_shot=True))
+        except NotFound:
+            return None
+
+    @translated
     def logs(
         self, container: str, *, tail: int | None = None, follow: bool = False
     ) -> Iterator[bytes]:
@@ -288,13 +309,23 @@ class DockerEngine:
         return Image(id=answer["Id"], tag=tag, labels=labels, size=answer["Size"])
 
     @translated
-    def pull(self, tag: str) -> bool:
+    def pull(self, tag: str, seen: Callable[[Transfer], None] | None = None) -> bool:
         repository, version = parse_repository_tag(tag)
+        failed = False
+
+        def answers() -> Iterator[Mapping[str, Any]]:
+            nonlocal failed
+            for answer in self._api.pull(repository, version or "latest", stream=True, decode=True):
+                failed |= "error" in answer
+                yield answer
+
         try:
-            self._api.pull(repository, tag=version or "latest")
+            for so_far in transfers(answers()):
+                if seen:
+                    seen(so_far)
         except APIError:
             return False
-        return True
+        return not failed
 
     @translated
     def tag(self, image: str, tag: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -21,6 +21,8 @@ from jobctl.engines.base import (
     Network,
     Process,
     Publish,
+    Transfer,
+    Usage,
 )
 
 CPU_PERIOD_US = 100_000
@@ -230,6 +232,45 @@ def processes_from(answer: Mapping[str, Any]) -> list[Process]:
         Process(pid=int(pid), uid=int(uid), command=command)
         for pid, uid, command in answer.get("Processes") or ()
     ]
+
+
+def usage_from(answer: Mapping[str, Any]) -> Usage | None:
+    """Return what a container uses from the engine's stats answer, ``None`` if it doesn't run.
+
+    That answer is from the year 1 then. Memory is counted as ``docker stats`` does it: without
+    the page cache that is not in use, which has a name for each version of cgroups.
+    """
+    at = datetime.fromisoformat(answer["read"]).timestamp()
+    memory = answer.get("memory_stats") or {}
+    if at < 0 or "usage" not in memory:
+        return None
+    details = memory.get("stats") or {}
+    cache = details.get("total_inactive_file", details.get("inactive_file", 0))
+    networks = (answer.get("networks") or {}).values()
+    return Usage(
+        at=at,
+        cpu=answer["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
+        memory=max(0, memory["usage"] - cache),
+        received=sum(network["rx_bytes"] for network in networks),
+        sent=sum(network["tx_bytes"] for network in networks),
+    )
+
+
+def transfers(answers: Iterable[Mapping[str, Any]]) -> Iterator[Transfer]:
+    """Yield how much of an image has come, from what the engine says while it pulls its layers."""
+    layers: dict[str, Transfer] = {}
+    for answer in answers:
+        layer, detail = answer.get("id", ""), answer.get("progressDetail") or {}
+        if answer.get("status") == "Downloading" and detail.get("total"):
+            layers[layer] = Transfer(done=detail.get("current", 0), total=detail["total"])
+        elif answer.get("status") == "Download complete" and layer in layers:
+            layers[layer] = Transfer(done=layers[layer].total, total=layers[layer].total)
+        else:
+            continue
+        yield Transfer(
+            done=sum(one.done for one in layers.values()),
+            total=sum(one.total for one in layers.values()),
+        )
 
 
 def network_from(answer: Mapping[str, Any]) -> Network:
