@@ -35,6 +35,12 @@ _blocks = (
 )
 
 
+def next_ports() -> tuple[int, int]:
+    """Return a range of ports that no other site has."""
+    low = next(_blocks)
+    return (low, low + PORTS_PER_SITE - 1)
+
+
 @dataclass
 class Site:
     """Runs ``command`` with nothing of the developer's own configuration in reach."""
@@ -67,7 +73,7 @@ class Site:
             os.chown(path, self.account.pw_uid, self.account.pw_gid)
 
     @property
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What makes a subprocess that of the account, with its access to the engine's socket."""
         if self.account.pw_uid == os.getuid():
             return {}
@@ -105,7 +111,7 @@ class Site:
                 text=True,
                 env=self.env,
                 cwd=self.state.parent,
-                **self._identity,
+                **self.identity,
                 # A test run in the background has Ctrl-C ignored, which children would inherit.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             ) as process,
@@ -128,7 +134,7 @@ class Site:
             cwd=cwd or self.state.parent,
             check=False,
             timeout=180,
-            **self._identity,
+            **self.identity,
         )
         if check and done.returncode != 0:
             raise AssertionError(f"jobctl {' '.join(arguments)}: {done.stderr}")
@@ -213,8 +219,7 @@ def opened(command: Path, engine: Engine, directory: Path) -> Iterator[Site]:
     """Yield a place to try the command in; what is left of it at the end is removed."""
     # The engine runs apps of root as another user, who has to get at the working directory.
     let_others_pass(directory)
-    low = next(_blocks)
-    site = Site(command, directory / "site", engine, (low, low + PORTS_PER_SITE - 1))
+    site = Site(command, directory / "site", engine, next_ports())
     try:
         yield site
     finally:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobctl.cli import checking, doctoring, launching, machine, render, settings
+from jobctl.cli import checking, doctoring, launching, machine, reaching, render, settings
 from jobctl.cli.context import AsJson, Options, broker, job_ids
 from jobctl.errors import JobctlError
 
@@ -34,6 +34,7 @@ app.add_typer(authority, name="ca")
 launching.add_to(app)
 checking.add_to(app)
 doctoring.add_to(app)
+reaching.add_to(app)
 settings.add_to(app)
 machine.add_to(app)
 
