@@ -27,7 +27,7 @@ VALUES = {
 LEAVES = {
     *("certs", "confinement", "containers", "exposure", "gateway", "hosts", "images", "jobfiles"),
     *("jsonschema", "labels", "legacy", "locks", "passwords", "plugins", "ports", "probe"),
-    *("browsers", "provenance", "registry", "ssh"),
+    *("browsers", "nss", "provenance", "registry", "ssh", "systemstore"),
 }
 LEAF_TO_LEAF = {
     ("containers", "gateway"),
@@ -41,7 +41,7 @@ LEAF_TO_LEAF = {
 STOREYS = [
     *("authority", "helpers", "apps", "sources", "orders", "observation", "ledger", "startup"),
     *("preparation", "revival", "launch", "broker", "conformance", "doctor", "scaffold"),
-    *("reach", "remote", "tunnel"),
+    *("reach", "remote", "tunnel", "candidate", "trust"),
 ]
 ADAPTERS = {"engines.docker", "engines.docker_values", "engines.endpoints"}
 ENTRANCE = "__main__"
