@@ -9,14 +9,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pytest
 
 from jobctl.engines.base import Engine
 from tests.rootless import account
 from tests.site import WORKER, Site, let_others_pass, next_ports
 from tests.waiting import eventually
 
+# Its clients are on the same machine: with a job at another address of loopback, their own
+# 127.0.0.1 is free as it would be elsewhere.
+ADDRESS = "127.0.0.2"
 SSHD = "/usr/sbin/sshd"  # which insists on being called by its full path
 
 
@@ -101,6 +106,15 @@ class SshHost:
         options = [word for option in self.options for word in ("-o", option)]
         return ("tunnel", *options, self.name, *words)
 
+    def status(self, url: str, job: dict[str, Any], password: str | None) -> str:
+        """Return what curl gets, which trusts the authority of this host's user alone."""
+        login = ["--digest", "--user", f"{job['owner']}:{password}"] if password else []
+        command = ["curl", "-sS", "--cacert", self.site.authority(), *login, "-o", "/dev/null"]
+        command += ["-w", "%{http_code}", url]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def clients(self) -> list[list[str]]:
         """Return the command lines of all that is connected, or is about to."""
         lines = [one.info["cmdline"] or [] for one in psutil.process_iter(["cmdline"])]
@@ -109,7 +123,7 @@ class SshHost:
 
 
 @contextmanager
-def ssh_host(command: Path, engine: Engine, directory: Path) -> Iterator[SshHost]:
+def running(command: Path, engine: Engine, directory: Path) -> Iterator[SshHost]:
     """Run a host as an ordinary user, whom the test makes if it is run by root."""
     let_others_pass(directory)
     with ExitStack() as undo:
@@ -124,3 +138,20 @@ def ssh_host(command: Path, engine: Engine, directory: Path) -> Iterator[SshHost
         host.start()
         undo.callback(host.stop)
         yield host
+
+
+@pytest.fixture(scope="module")
+def ssh_host(
+    installed_for_all: Path, engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SshHost]:
+    """Return a host that is reached by ssh."""
+    with running(installed_for_all, engine, tmp_path_factory.mktemp("ssh-host")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def distant_job(ssh_host: SshHost) -> dict[str, Any]:
+    """Return a verified job of that host, with its password."""
+    words = ("run", "conduit", "--generate-password", "--bind", ADDRESS, "--json")
+    found: dict[str, Any] = ssh_host.site.run_json(*words)
+    return found

@@ -13,33 +13,13 @@ from typing import Any
 
 import pytest
 
-from jobctl.engines.docker import DockerEngine
 from tests.site import Site
-from tests.ssh_site import SshHost, ssh_host
+from tests.ssh_site import SshHost
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.engine
 
-# The client is on the same machine: with the job at another address of loopback, the client's own
-# 127.0.0.1 is free as it would be elsewhere.
-ADDRESS = "127.0.0.2"
 READY_S = 20
-
-
-@pytest.fixture(scope="module")
-def host(
-    installed_for_all: Path, engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[SshHost]:
-    with ssh_host(installed_for_all, engine, tmp_path_factory.mktemp("ssh-host")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def job(host: SshHost) -> dict[str, Any]:
-    """A job at an address of its own."""
-    words = ("run", "conduit", "--generate-password", "--bind", ADDRESS, "--json")
-    found: dict[str, Any] = host.site.run_json(*words)
-    return found
 
 
 class Client:
@@ -74,22 +54,22 @@ Start = Callable[..., Client]
 
 
 @pytest.fixture
-def client(host: SshHost, tmp_path: Path) -> Iterator[Start]:
+def client(ssh_host: SshHost, tmp_path: Path) -> Iterator[Start]:
     """Return what runs ``jobctl tunnel`` on a machine with neither engine nor configuration."""
     started: list[subprocess.Popen[str]] = []
-    env = {"PATH": host.site.env["PATH"], "HOME": str(tmp_path / "nowhere")}
+    env = {"PATH": ssh_host.site.env["PATH"], "HOME": str(tmp_path / "nowhere")}
     env |= {"DOCKER_HOST": "unix:///nowhere.sock", "JOBCTL_CONFIG": "/nowhere.yaml"}
 
     def start(*words: str) -> Client:
         with (tmp_path / "output").open("w") as output:
             process = subprocess.Popen(
-                [host.site.command, *host.tunnel(*words)],
+                [ssh_host.site.command, *ssh_host.tunnel(*words)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 text=True,
                 env=env,
-                **host.site.identity,
+                **ssh_host.site.identity,
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         started.append(process)
@@ -99,106 +79,108 @@ def client(host: SshHost, tmp_path: Path) -> Iterator[Start]:
     for process in started:
         process.terminate()
         process.wait()
-    assert eventually(lambda: host.clients() == []), "an ssh is left"
-
-
-def status(url: str, site: Site, job: dict[str, Any], password: str | None) -> str:
-    """Return what curl gets, which trusts the host's authority alone."""
-    login = ["--digest", "--user", f"{job['owner']}:{password}"] if password else []
-    command = ["curl", "-sS", "--cacert", site.authority(), *login, "-o", "/dev/null"]
-    done = subprocess.run(
-        [*command, "-w", "%{http_code}", url], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert eventually(lambda: ssh_host.clients() == []), "an ssh is left"
 
 
 def test_job_is_here_with_its_name_its_certificate_and_its_password(
-    host: SshHost, job: dict[str, Any], client: Start
+    ssh_host: SshHost, distant_job: dict[str, Any], client: Start
 ) -> None:
-    before = host.log.count("Accepted publickey")
-    here = client(job["job_id"])
+    before = ssh_host.log.count("Accepted publickey")
+    here = client(distant_job["job_id"])
     url = here.url()
 
-    assert url == f"https://job-{job['port']}.localhost:{job['port']}/"
-    assert re.search(rf"user +{job['owner']}\n", here.said())
-    assert status(url, host.site, job, None) == "401"
-    assert status(url, host.site, job, "wrong") == "401"
-    assert status(url, host.site, job, job["password"]) == "200"
-    assert host.log.count("Accepted publickey") == before + 1
+    assert url == f"https://job-{distant_job['port']}.localhost:{distant_job['port']}/"
+    assert re.search(rf"user +{distant_job['owner']}\n", here.said())
+    assert ssh_host.status(url, distant_job, None) == "401"
+    assert ssh_host.status(url, distant_job, "wrong") == "401"
+    assert ssh_host.status(url, distant_job, distant_job["password"]) == "200"
+    assert ssh_host.log.count("Accepted publickey") == before + 1
     assert here.interrupt() == 0
     assert here.says("the tunnel is closed")
-    assert host.clients() == []
+    assert ssh_host.clients() == []
 
 
 def test_the_line_about_trust_gets_the_authority(
-    host: SshHost, job: dict[str, Any], client: Start
+    ssh_host: SshHost, distant_job: dict[str, Any], client: Start
 ) -> None:
-    here = client(job["port"])
+    here = client(distant_job["port"])
     here.url()
     found = re.search(r"trust +(ssh .*) > jobctl-127\.0\.0\.1\.crt", here.said())
     assert found
     got = subprocess.run(["sh", "-c", found[1]], capture_output=True, check=True).stdout
-    assert got == Path(host.site.authority()).read_bytes()
+    assert got == Path(ssh_host.site.authority()).read_bytes()
 
 
-def test_connection_that_ends_comes_back(host: SshHost, job: dict[str, Any], client: Start) -> None:
-    here = client(job["job_id"])
+def test_connection_that_ends_comes_back(
+    ssh_host: SshHost, distant_job: dict[str, Any], client: Start
+) -> None:
+    here = client(distant_job["job_id"])
     url = here.url()
-    host.stop()
+    ssh_host.stop()
     try:
         assert here.says("ended; trying again in 1 s")
     finally:
-        host.start()
+        ssh_host.start()
     assert here.says("connected again"), here.said()
-    assert status(url, host.site, job, job["password"]) == "200"
+    assert ssh_host.status(url, distant_job, distant_job["password"]) == "200"
     assert here.interrupt() == 0
 
 
-def test_job_that_stops_ends_it(host: SshHost, job: dict[str, Any], client: Start) -> None:
-    here = client(job["job_id"])
+def test_job_that_stops_ends_it(
+    ssh_host: SshHost, distant_job: dict[str, Any], client: Start
+) -> None:
+    here = client(distant_job["job_id"])
     here.url()
-    host.site.run("stop", job["job_id"])
+    ssh_host.site.run("stop", distant_job["job_id"])
     try:
         assert here.process.wait(READY_S) == 1
-        assert f"{job['job_id']} on 127.0.0.1 is stopped; start it there: ssh " in here.said()
+        assert (
+            f"{distant_job['job_id']} on 127.0.0.1 is stopped; start it there: ssh " in here.said()
+        )
     finally:
-        host.site.run("start", job["job_id"])
+        ssh_host.site.run("start", distant_job["job_id"])
 
 
-def test_local_port_that_is_taken(host: SshHost, job: dict[str, Any], client: Start) -> None:
-    with socket.create_server(("127.0.0.1", int(job["port"]))):
-        here = client(job["job_id"])
+def test_local_port_that_is_taken(
+    ssh_host: SshHost, distant_job: dict[str, Any], client: Start
+) -> None:
+    with socket.create_server(("127.0.0.1", int(distant_job["port"]))):
+        here = client(distant_job["job_id"])
         url = here.url()
-        assert url != job["open_url"]
-        assert url.startswith(f"https://job-{job['port']}.localhost:")
+        assert url != distant_job["open_url"]
+        assert url.startswith(f"https://job-{distant_job['port']}.localhost:")
         assert "the name is the same, and so the certificate fits" in here.said()
-        assert status(url, host.site, job, job["password"]) == "200"
+        assert ssh_host.status(url, distant_job, distant_job["password"]) == "200"
         assert here.interrupt() == 0
 
-        refused = client(job["job_id"], "--local-port", job["port"])
+        refused = client(distant_job["job_id"], "--local-port", distant_job["port"])
         assert refused.process.wait(READY_S) == 1
-        assert f"port {job['port']} is taken on this machine" in refused.said()
+        assert f"port {distant_job['port']} is taken on this machine" in refused.said()
 
 
 def test_something_else_that_answers_is_refused(
-    host: SshHost, job: dict[str, Any], client: Start
+    ssh_host: SshHost, distant_job: dict[str, Any], client: Start
 ) -> None:
-    other = host.site.run_json("run", "conduit", "--generate-password", "--json")
-    assert other["tls_fingerprint"] != job["tls_fingerprint"]
+    other = ssh_host.site.run_json("run", "conduit", "--generate-password", "--json")
+    assert other["tls_fingerprint"] != distant_job["tls_fingerprint"]
     # As if another had taken its port: the host tells of the one, at the port is the other.
-    swap = f"sed s/{job['tls_fingerprint']}/{other['tls_fingerprint']}/"
-    here = client(job["job_id"], "--remote-command", f'f() {{ jobctl "$@" | {swap}; }}; f')
+    swap = f"sed s/{distant_job['tls_fingerprint']}/{other['tls_fingerprint']}/"
+    here = client(distant_job["job_id"], "--remote-command", f'f() {{ jobctl "$@" | {swap}; }}; f')
     assert here.process.wait(READY_S) == 1
-    assert f"is not {job['job_id']}: its certificate is {job['tls_fingerprint']}" in here.said()
+    assert (
+        f"is not {distant_job['job_id']}: its certificate is {distant_job['tls_fingerprint']}"
+        in here.said()
+    )
     assert "URL" not in here.said()
 
 
 def test_what_a_newer_jobctl_and_a_talkative_shell_say(
-    host: SshHost, job: dict[str, Any], client: Start
+    ssh_host: SshHost, distant_job: dict[str, Any], client: Start
 ) -> None:
-    host.site.run("broker", "-u", json.dumps({"job_id": job["job_id"], "novelty": {"a": 1}}))
-    here = client(job["job_id"], "--remote-command", "echo Welcome; jobctl")
+    ssh_host.site.run(
+        "broker", "-u", json.dumps({"job_id": distant_job["job_id"], "novelty": {"a": 1}})
+    )
+    here = client(distant_job["job_id"], "--remote-command", "echo Welcome; jobctl")
     here.url()
 
 
@@ -213,9 +195,9 @@ def test_what_a_newer_jobctl_and_a_talkative_shell_say(
     ],
 )
 def test_what_can_not_be(
-    job: dict[str, Any], client: Start, words: tuple[str, ...], code: int, says: str
+    distant_job: dict[str, Any], client: Start, words: tuple[str, ...], code: int, says: str
 ) -> None:
-    here = client(*(word.format(job=job["job_id"]) for word in words))
+    here = client(*(word.format(job=distant_job["job_id"]) for word in words))
     assert here.process.wait(READY_S) == code
     assert says in here.said()
     assert "Traceback" not in here.said()

@@ -93,7 +93,10 @@ def trust(
         trusting.check(candidate, str(certificate))
     print(render.clean(_meaning(candidate, None if file else certificate.with_suffix(".key"))))
     if system and os.geteuid() != 0:
-        _show_commands(trusting.commands_to_trust(candidate, certificate.absolute()))
+        commands = trusting.commands_to_trust(candidate, certificate.absolute())
+        _show_commands(commands)
+        if not commands:
+            print("the programs of the whole host trust it already")
     elif system:
         _show([trusting.trust_in_system(candidate)])
     _show(trusting.trust_in_browsers(candidate, Path.home()))
