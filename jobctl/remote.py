@@ -80,6 +80,9 @@ def _read(output: str, wish: Wish) -> Job:
     try:
         job = from_dict(msgspec.json.decode(output[max(start, 0) :]))
         ipaddress.ip_address(job.bind_address)
+        for text in (job.owner, job.ready_path, job.login_path or ""):
+            if not (text.isascii() and text.isprintable()):
+                raise ValueError(f"{text!a} has control characters in it, or is not ASCII")
     except (ValueError, AttributeError, RecursionError, JobctlError) as error:
         raise JobctlError(
             f'what {host} says about {wish.job_id} makes no sense: {error}; is "{wish.command}" '

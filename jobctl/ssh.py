@@ -29,7 +29,7 @@ COMMAND_TIMEOUT_S = 60
 # What begins with a dash would be an option; what a shell could make something of is no name.
 _DESTINATION = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.@+-]*@)?[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
 _PAUSE_S = 0.02
-_END_S = 5
+_END_S = 2
 _MASTER = (
     *("-M", "-N", "-T"),
     *("-o", "ControlPersist=no"),  # it would go on behind our back
@@ -178,6 +178,8 @@ def _read(process: subprocess.Popen[bytes]) -> tuple[bytes, str]:
     reader = threading.Thread(target=lambda: errors.append(stream.read(MOST_BYTES)))
     reader.start()
     said = output.read(MOST_BYTES)
+    if len(said) == MOST_BYTES:
+        process.kill()  # it would wait for somebody to read the rest
     reader.join()
     return said, b"".join(errors).decode(errors="replace")
 

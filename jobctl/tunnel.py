@@ -144,7 +144,8 @@ class Tunnel:
                 return
         if len(self._ports) == 1:
             raise JobctlError(
-                f"port {self._ports[0]} is taken on this machine; name another with --local-port"
+                f"port {self._ports[0]} is taken on this machine, or only for root; name another "
+                "with --local-port"
             )
         raise JobctlError(
             f"the ports from {self._ports[0]} to {self._ports[-1]} are all taken on this machine; "

@@ -22,6 +22,7 @@ from tests.waiting import eventually
 # Its clients are on the same machine: with a job at another address of loopback, their own
 # 127.0.0.1 is free as it would be elsewhere.
 ADDRESS = "127.0.0.2"
+PASSPHRASE = "correct horse"
 SSHD = "/usr/sbin/sshd"  # which insists on being called by its full path
 
 
@@ -38,9 +39,16 @@ class SshHost:
 
     def __post_init__(self) -> None:
         self.directory.mkdir()
-        for name in ("host", "user"):
+        for name in ("host", "user", "narrow", "locked"):
+            words = ["-q", "-t", "ed25519", "-N", PASSPHRASE if name == "locked" else ""]
             key = self.directory / f"{name}-key"
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+            subprocess.run(["ssh-keygen", *words, "-f", key], check=True)
+        plain, narrow, locked = (
+            (self.directory / f"{name}-key.pub").read_text()
+            for name in ("user", "narrow", "locked")
+        )
+        keys = f"{plain}no-port-forwarding {narrow}{locked}"
+        (self.directory / "authorized_keys").write_text(keys)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -51,18 +59,25 @@ class SshHost:
         environment = " ".join(f'"{name}={value}"' for name, value in values)
         (self.directory / "sshd_config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.directory}/host-key\n"
-            f"AuthorizedKeysFile {self.directory}/user-key.pub\nPasswordAuthentication no\n"
+            f"AuthorizedKeysFile {self.directory}/authorized_keys\nPasswordAuthentication no\n"
             "KbdInteractiveAuthentication no\nUsePAM no\nPidFile none\nStrictModes no\n"
             f"SetEnv {environment}\n"
         )
-        self.options = [
+        self.options = self.login_by("user")
+        for path_ in (self.directory, *self.directory.iterdir()):
+            os.chown(path_, self.site.account.pw_uid, self.site.account.pw_gid)
+
+    def login_by(self, key: str) -> list[str]:
+        """Return a client's options to log in with one of the keys.
+
+        With ``narrow`` sshd forwards nothing; ``locked`` has a passphrase.
+        """
+        return [
             f"Port={self.port}",
-            f"IdentityFile={self.directory}/user-key",
+            f"IdentityFile={self.directory}/{key}-key",
             "IdentitiesOnly=yes",
             f"UserKnownHostsFile={self.directory}/known_hosts",
         ]
-        for path_ in (self.directory, *self.directory.iterdir()):
-            os.chown(path_, self.site.account.pw_uid, self.site.account.pw_gid)
 
     @property
     def name(self) -> str:

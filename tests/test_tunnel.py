@@ -11,10 +11,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
+from playwright.sync_api import expect
 
+from jobctl import tunnel
+from jobctl.errors import JobctlError
+from jobctl.remote import Wish
+from jobctl.ssh import Destination
+from tests.browser import SLOW_MS, browsing, status
 from tests.site import Site
-from tests.ssh_site import SshHost
+from tests.ssh_site import PASSPHRASE, SshHost
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.engine
@@ -184,12 +191,29 @@ def test_what_a_newer_jobctl_and_a_talkative_shell_say(
     here.url()
 
 
+# A record in which the owner's name rings the bell.
+BELL = """f() {{ jobctl "$@" | sed 's/"owner": "/&\\\\u0007/'; }}; f"""
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
         (("job_1",), 1, "127.0.0.1: there is no job_1; your jobs are: job_"),
         (("{job}", "--remote-command", "/nowhere/jobctl"), 1, 'has no "/nowhere/jobctl"'),
         (("{job}", "--remote-command", "true"), 1, "makes no sense"),
+        (("{job}", "--remote-command", "echo '[1]' #"), 1, "makes no sense"),
+        (("{job}", "--remote-command", "head -c 9999999 /dev/zero #"), 1, "ended with -9"),
+        (("{job}", "--remote-command", "jobctl ps --json #"), 1, "makes no sense"),
+        (
+            ("job_9", "--remote-command", "jobctl inspect {job} --json #"),
+            1,
+            "was asked for job_9 and tells of job_",
+        ),
+        (
+            ("{job}", "--remote-command", BELL),
+            1,
+            "control characters",
+        ),
         (("8000; touch x",), 1, "is not a job"),
         (("{job}", "-o", "-oProxyCommand=x"), 2, "is no option of ssh"),
     ],
@@ -214,3 +238,61 @@ def test_names_that_ssh_or_a_shell_could_take_for_something_else(name: str, site
     done = site.run("tunnel", "--", name, "8000", check=False)
     assert done.returncode == 2
     assert "is not a host" in done.stderr
+
+
+def test_host_that_forwards_nothing(
+    ssh_host: SshHost, distant_job: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tunnel, "READY_S", 1)
+    destination = Destination.of(ssh_host.name, ssh_host.login_by("narrow"))
+    wish = Wish(destination=destination, ref=distant_job["job_id"])
+    with (
+        pytest.raises(JobctlError, match="allows forwarding"),
+        tunnel.opened(wish, pytest.fail),
+    ):
+        pytest.fail("it is open")
+    assert ssh_host.clients() == []
+
+
+def test_at_a_terminal_ssh_asks_once_and_ctrl_c_ends_both(
+    ssh_host: SshHost, distant_job: dict[str, Any], tmp_path: Path
+) -> None:
+    options = [word for one in ssh_host.login_by("locked") for word in ("-o", one)]
+    terminal = pexpect.spawn(
+        str(ssh_host.site.command),
+        ["tunnel", *options, ssh_host.name, distant_job["job_id"]],
+        env={"PATH": ssh_host.site.env["PATH"], "HOME": str(tmp_path), "TERM": "dumb"},
+        encoding="utf-8",
+        timeout=READY_S,
+    )
+    terminal.expect("passphrase for key .*: ")
+    terminal.sendline(PASSPHRASE)
+    assert terminal.expect(["Ctrl-C closes it", "passphrase"]) == 0
+    terminal.sendintr()
+    terminal.expect("the tunnel is closed")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+    assert ssh_host.clients() == []
+
+
+@pytest.mark.browser
+def test_browser_at_the_client_s_end(
+    ssh_host: SshHost, distant_job: dict[str, Any], client: Start, tmp_path: Path
+) -> None:
+    home, site = tmp_path / "home", ssh_host.site
+    database = home / ".pki" / "nssdb"
+    database.mkdir(parents=True)
+    subprocess.run(["certutil", "-N", "-d", f"sql:{database}", "--empty-password"], check=True)
+    exported = subprocess.run(ssh_host.ssh("jobctl ca export -"), capture_output=True, check=True)
+    (tmp_path / "ca.crt").write_bytes(exported.stdout)
+    trust: list[str | Path] = [site.command, "ca", "trust", tmp_path / "ca.crt"]
+    subprocess.run(trust, env={**site.env, "HOME": str(home)}, check=True)
+    with socket.create_server(("127.0.0.1", int(distant_job["port"]))):
+        url = client(distant_job["job_id"]).url()
+    with browsing(site, home=home) as browse:
+        page = browse(distant_job["owner"], distant_job["password"])
+        assert status(page, url) == 200
+        # A WebSocket that passes the tunnel and the gateway.
+        live = page.locator("[data-testid=live-status]")
+        expect(live).to_have_attribute("data-status", "live", timeout=SLOW_MS)

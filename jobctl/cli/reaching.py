@@ -35,7 +35,7 @@ def open_command(
 
     Example: jobctl open job_8000
     """
-    from jobctl.browsers import open_page
+    from jobctl import hosts
 
     found = broker(context).job(job)
     if found.ended:
@@ -44,7 +44,8 @@ def open_command(
         )
     url = found.open_url or found.url
     if not only_print:
-        reason = open_page(url, os.environ, uid=os.geteuid())
+        elsewhere = found.host != hosts.name()
+        reason = f"{found.job_id} runs on {found.host}" if elsewhere else _open(url)
         if reason is None:
             print(render.clean(url))
             return
@@ -56,7 +57,7 @@ def _route(job: Job, url: str) -> str:
     from jobctl.reach import route
 
     way = route(job, os.environ)
-    lines = [f"{job.job_id} runs {job.app}", f"  on this host, open  {url}"]
+    lines = [f"{job.job_id} runs {job.app}", f"  on its host, open   {url}"]
     if way.direct:
         lines.append(f"  elsewhere, open     {way.direct}")
     return "\n".join(
@@ -117,8 +118,8 @@ def tunnel(
     with opened(wish, progress) as way:
         print(render.clean(_ready(wish, way)), flush=True)
         try:
-            if open_it:
-                _open(way.url)
+            if open_it and (problem := _open(way.url)):
+                progress(f"no browser is opened: {problem}")
             reason = way.keep_up()
         except KeyboardInterrupt:
             progress("the tunnel is closed")
@@ -140,8 +141,8 @@ def _ready(wish: Wish, way: Tunnel) -> str:
     return "\n".join([*lines, f"  trust   {trust}", "Ctrl-C closes it"])
 
 
-def _open(url: str) -> None:
+def _open(url: str) -> str | None:
+    """Open a page and return why it was not, if it wasn't."""
     from jobctl.browsers import open_page
 
-    if reason := open_page(url, os.environ, uid=os.geteuid()):
-        progress(f"no browser is opened: {reason}")
+    return open_page(url, os.environ, uid=os.geteuid())
