@@ -130,11 +130,19 @@ class Connection:
 
         Returns:
             whether the local port was to be had.
+
+        Raises:
+            Disconnected: the connection does not react.
         """
         target = f"[{address}]" if ":" in address else address
         command: list[str | Path] = ["ssh", *_SHARING, "-S", self._socket, "-O", "forward"]
         command += ["-L", f"127.0.0.1:{local_port}:{target}:{port}", "--", self._name]
-        done = subprocess.run(command, check=False, capture_output=True, timeout=COMMAND_TIMEOUT_S)
+        try:
+            done = subprocess.run(
+                command, check=False, capture_output=True, timeout=COMMAND_TIMEOUT_S
+            )
+        except subprocess.TimeoutExpired:
+            raise Disconnected(f"ssh to {self._name} does not react") from None
         return done.returncode == 0
 
 
