@@ -37,6 +37,16 @@ _blocks = (
 )
 
 
+def next_ports() -> tuple[int, int]:
+    """Return a range of ports of which nobody has one, be it another site or test run."""
+    low = next(low for low in _blocks if not any(map(_taken, range(low, low + PORTS_PER_SITE))))
+    return (low, low + PORTS_PER_SITE - 1)
+
+
+def _taken(port: int) -> bool:
+    return hosts.is_bound("127.0.0.1", port)
+
+
 @dataclass
 class Site:
     """Runs ``command`` with nothing of the developer's own configuration in reach."""
@@ -69,7 +79,7 @@ class Site:
             os.chown(path, self.account.pw_uid, self.account.pw_gid)
 
     @property
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What makes a subprocess that of the account, with its access to the engine's socket."""
         if self.account.pw_uid == os.getuid():
             return {}
@@ -107,7 +117,7 @@ class Site:
                 text=True,
                 env=self.env,
                 cwd=self.state.parent,
-                **self._identity,
+                **self.identity,
                 # A test run in the background has Ctrl-C ignored, which children would inherit.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             ) as process,
@@ -130,7 +140,7 @@ class Site:
             cwd=cwd or self.state.parent,
             check=False,
             timeout=180,
-            **self._identity,
+            **self.identity,
         )
         if check and done.returncode != 0:
             raise AssertionError(f"jobctl {' '.join(arguments)}: {done.stderr}")
@@ -165,11 +175,6 @@ class Site:
         for recipe in (self.root / "images").glob("*"):
             command = ["docker", "image", "rm", "--force", f"jobctl/{recipe.name}"]
             subprocess.run(command, check=False, capture_output=True)
-
-
-def _taken(port: int) -> bool:
-    """Tell whether somebody has a port: a site that is there for longer, or another test run."""
-    return hosts.is_bound("127.0.0.1", port)
 
 
 def _pipe_holding(text: str) -> IO[bytes]:
@@ -220,8 +225,7 @@ def opened(command: Path, engine: Engine, directory: Path) -> Iterator[Site]:
     """Yield a place to try the command in; what is left of it at the end is removed."""
     # The engine runs apps of root as another user, who has to get at the working directory.
     let_others_pass(directory)
-    low = next(low for low in _blocks if not any(map(_taken, range(low, low + PORTS_PER_SITE))))
-    site = Site(command, directory / "site", engine, (low, low + PORTS_PER_SITE - 1))
+    site = Site(command, directory / "site", engine, next_ports())
     try:
         yield site
     finally:

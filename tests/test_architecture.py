@@ -28,7 +28,7 @@ VALUES = {
 LEAVES = {
     *("certs", "confinement", "containers", "exposure", "gateway", "hosts", "images", "jobfiles"),
     *("jsonschema", "labels", "legacy", "locks", "passwords", "plugins", "ports", "probe"),
-    *("provenance", "registry", "usage"),
+    *("browsers", "nss", "provenance", "registry", "ssh", "systemstore", "usage"),
 }
 LEAF_TO_LEAF = {
     ("containers", "gateway"),
@@ -42,6 +42,7 @@ LEAF_TO_LEAF = {
 STOREYS = [
     *("authority", "helpers", "apps", "sources", "orders", "observation", "ledger", "startup"),
     *("preparation", "revival", "launch", "broker", "conformance", "doctor", "scaffold"),
+    *("reach", "remote", "tunnel", "candidate", "trust"),
 ]
 ADAPTERS = {"engines.docker", "engines.docker_values", "engines.endpoints"}
 ENTRANCE = "__main__"

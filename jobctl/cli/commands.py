@@ -6,14 +6,22 @@ What launches is in ``launching``, what lists in ``looking``, the machine interf
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobctl.cli import checking, doctoring, launching, looking, machine, render, settings
+from jobctl.cli import (
+    authority,
+    checking,
+    doctoring,
+    launching,
+    looking,
+    machine,
+    reaching,
+    render,
+    settings,
+)
 from jobctl.cli.context import AsJson, Options, broker, job_ids, progress
 from jobctl.cli.screen import screen
 from jobctl.errors import JobctlError
@@ -29,16 +37,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 images = typer.Typer(help="Build and list the images of apps.", no_args_is_help=True)
-authority = typer.Typer(
-    help="The certificate authority that your jobs' certificates are signed by.",
-    no_args_is_help=True,
-)
 app.add_typer(images, name="images")
-app.add_typer(authority, name="ca")
+authority.add_to(app)
 launching.add_to(app)
 looking.add_to(app, images)
 checking.add_to(app)
 doctoring.add_to(app)
+reaching.add_to(app)
 settings.add_to(app)
 machine.add_to(app)
 
@@ -205,31 +210,3 @@ def build(
     """
     for tag in broker(context).build(names or (), rebuild=rebuild):
         print(render.clean(tag))
-
-
-@authority.command()
-def path(context: typer.Context) -> None:
-    """Print the path of the authority's certificate, which is made at first use.
-
-    Example: curl --cacert $(jobctl ca path) https://localhost:8000/
-    """
-    print(broker(context).authority())
-
-
-@authority.command()
-def export(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Where to write it; - is standard output.")],
-) -> None:
-    """Write the authority's certificate to a file, to give to clients. It is no secret.
-
-    Example: jobctl ca export jobctl-ca.crt
-    """
-    certificate = broker(context).authority().read_bytes()
-    if str(file) == "-":
-        sys.stdout.buffer.write(certificate)
-        return
-    try:
-        file.write_bytes(certificate)
-    except OSError as error:
-        raise JobctlError(f"can't write {file}: {error.strerror}") from None
