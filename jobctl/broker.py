@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from jobctl import ports
 from jobctl.config import Config, catalogue
 from jobctl.containers import GATEWAY_IMAGE, image_of
-from jobctl.errors import ImageMissing, JobctlError, Unwritable
+from jobctl.errors import ImageMissing, JobctlError
 from jobctl.job import Job, Status, from_dict, job_id_of, port_of, to_dict
 from jobctl.jobfiles import ensure_private_directory
 from jobctl.labels import ROLE
@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # what these import takes a while, and most commands don't ne
     from jobctl.launch import Launch
     from jobctl.orders import Order
     from jobctl.preparation import Preparation
+    from jobctl.reaping import Fate
     from jobctl.usage import JobUsage
 
 
@@ -123,9 +124,9 @@ class Broker:
         What it has lost meanwhile is made anew, and a certificate close to its end renewed.
 
         Raises:
-            JobctlError: it did not become ready, and is stopped again.
+            JobctlError: its time is over, or it did not become ready, and is stopped again.
         """
-        from jobctl import revival
+        from jobctl import lifetimes, revival
 
         with self._working_on(ref, "start", unless=self._elsewhere) as job:
             if job.status == Status.LAUNCHED:
@@ -136,6 +137,7 @@ class Broker:
                         f"jobctl stop {job.job_id} && jobctl start {job.job_id}"
                     )
                 return job
+            lifetimes.check_startable(job, time.time())
             self.report(Step(f"starting {job.job_id}", passing=True))
             if job.status == Status.UNHEALTHY:
                 job = self.ledger.halt(job)
@@ -167,7 +169,7 @@ class Broker:
         return started.with_(intent=None)
 
     def _launch(self, order: Order) -> Launch:
-        from jobctl import launch, orders
+        from jobctl import launch, lifetimes, orders
 
         preparation = self._preparation(order)
         app = preparation.app
@@ -178,6 +180,7 @@ class Broker:
             owner=self.owner,
             bind_address=address,
             job_domain=self.config.general.job_domain,
+            ttl=lifetimes.ttl(app.section, self.config.general),
             password_line=line,
             secret=secret,
             report=self.report,
@@ -356,6 +359,36 @@ class Broker:
         ended = [job for job in self.jobs() if job.ended and not self.ledger.elsewhere(job)]
         return [self.remove(job.job_id) for job in ended]
 
+    def extend(self, ref: str, by: str, *, from_now: bool = False) -> Job:
+        """Move a job's end by a time such as ``2h``, or take it away with ``never``.
+
+        Raises:
+            UsageError: ``by`` is neither, or more than the configuration allows.
+        """
+        from jobctl import lifetimes
+
+        job_id, general = self.job(ref).job_id, self.config.general
+        with self.ledger.locks.held(port_of(job_id)), self.registry.edit() as jobs:
+            if (job := jobs.get(job_id)) is None:
+                raise JobctlError(f"{job_id} was removed a moment ago")
+            end = lifetimes.moved(job.expires, by, general, now=time.time(), from_now=from_now)
+            # Before the record: who was told of a new end has both, whatever is lost later.
+            lifetimes.keep_end(self.directory, job, end)
+            jobs[job_id] = job.with_(expires=end)
+            return jobs[job_id]
+
+    def reap(self, *, idle: int | None = None, dry_run: bool = False) -> list[Fate]:
+        """Stop jobs that have expired or are idle, remove those that ended long ago.
+
+        ``idle`` is for how many seconds a job may be idle whose section does not say it.
+        """
+        from jobctl.durations import seconds
+        from jobctl.reaping import Reaper
+
+        kept = self.config.general.keep_ended
+        keep_ended = None if kept is None else seconds(kept)
+        return Reaper(ledger=self.ledger, idle=idle, keep_ended=keep_ended, dry_run=dry_run).reap()
+
     @contextmanager
     def _working_on(
         self, ref: str, intent: str, *, unless: Callable[[Job], str | None] | None = None
@@ -368,7 +401,7 @@ class Broker:
                 raise JobctlError(f"{job_id} was removed a moment ago")
             if unless and (reason := unless(job)):
                 raise JobctlError(reason)
-            with self._on_record(job, intent):
+            with self.ledger.at_work(job, intent):
                 yield job
 
     def _elsewhere(self, job: Job) -> str | None:
@@ -385,24 +418,6 @@ class Broker:
         if job.ended or job.status == Status.REGISTERED:
             return self._elsewhere(job)
         return f"{job.job_id} is running; stop it first, or use: jobctl rm --force {job.job_id}"
-
-    @contextmanager
-    def _on_record(self, job: Job, intent: str) -> Iterator[None]:
-        try:
-            self.registry.put(job.with_(intent=intent))
-        except Unwritable as error:
-            # What frees a full disk must not need room on it.
-            if intent not in ("stop", "remove"):
-                raise
-            self.report(f"{error}; going on all the same")
-            yield
-            return
-        try:
-            yield
-        finally:
-            with self.registry.edit() as jobs:
-                if (left := jobs.get(job.job_id)) and left.intent == intent:
-                    jobs[job.job_id] = left.with_(intent=None)
 
     # Images and the authority
 

@@ -39,8 +39,8 @@ ENDED = frozenset({Status.STOPPED, Status.EXITED, Status.LOST})
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One job. The first fourteen keys are the documented ones; jobctl adds the rest.
 
-    ``port`` is a string, ``creation_timestamp`` and ``expires`` are seconds since the epoch,
-    ``pid`` is a process id on the host, ``job_root`` ends with a slash.
+    ``port`` is a string, ``creation_timestamp``, ``expires`` and ``ended_at`` are seconds since the
+    epoch, ``pid`` is a process id on the host, ``job_root`` ends with a slash.
     """
 
     job_id: str
@@ -82,6 +82,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Which engine has its containers: hosts that share a home directory have one each."""
     endpoint_id: str | None = None
     """Where the engine had the gateway on its network; another says that it was restarted."""
+    idle_timeout: int | None = None
+    """For how many seconds it may be idle."""
+    ended_at: int | None = None
+    """When it ended, or was first seen to have; ``None`` while it has not."""
     relaxed: list[str] = []
     """Where this job's container is less locked down than the default, in words."""
     intent: str | None = None

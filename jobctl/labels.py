@@ -40,7 +40,7 @@ _KEPT = (
         "tls_fingerprint",
         "expires",
     ),
-    *("engine_id", "app_port", "ready_path", "login_path", "relaxed"),
+    *("engine_id", "app_port", "ready_path", "login_path", "idle_timeout", "relaxed"),
 )
 
 
@@ -69,7 +69,7 @@ def job_from(labels: Mapping[str, str], *, status: str = Status.REGISTERED) -> J
     }
     try:
         values["creation_timestamp"] = int(labels.get(CREATED, ""))
-        for key in ("expires", "app_port"):
+        for key in ("expires", "app_port", "idle_timeout"):
             if key in values:
                 values[key] = int(str(values[key]))
     except ValueError as error:

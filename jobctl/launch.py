@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from jobctl import containers, hosts, probe, startup
+from jobctl.durations import seconds
 from jobctl.errors import ClaimLost
 from jobctl.job import Job, Status, job_id_of
 from jobctl.ledger import Ledger
@@ -19,12 +20,15 @@ from jobctl.schema import Section
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """One app about to be launched; ``password_line`` is what its password file will hold."""
+    """One app about to be launched; ``password_line`` is what its password file will hold.
+
+    ``ttl`` is how many seconds after that it ends."""
 
     preparation: Preparation
     owner: str
     bind_address: str
     job_domain: str | None
+    ttl: int | None
     password_line: str | None = field(repr=False)
     secret: probe.Secret = field(repr=False)
     report: Report
@@ -79,6 +83,7 @@ class Launch:
         """Write the record before anything exists that it speaks of."""
         app, protocol = self.preparation.app, self.section.protocol
         url, open_url = hosts.urls(protocol, self.bind_address, port, self.job_domain)
+        now, idle_timeout = int(time.time()), self.section.idle_timeout
         job = Job(
             job_id=job_id_of(port),
             app=app.name,
@@ -91,7 +96,9 @@ class Launch:
             password_hash=self.password_line,
             hash_algorithm=self.section.hash_algorithm if self.password_line else None,
             status=Status.REGISTERED,
-            creation_timestamp=int(time.time()),
+            creation_timestamp=now,
+            expires=None if self.ttl is None else now + self.ttl,
+            idle_timeout=None if idle_timeout is None else seconds(idle_timeout),
             url=url,
             open_url=open_url,
             bind_address=self.bind_address,

@@ -6,12 +6,14 @@ Every command that reads both comes through here, so that whatever a killed proc
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from jobctl import jobfiles, labels
+from jobctl import jobfiles, labels, lifetimes
 from jobctl.containers import app_name, owner_name
 from jobctl.engines.base import Container, Engine, Facts
 from jobctl.errors import JobctlError, Unwritable
@@ -104,7 +106,26 @@ class Ledger:
         jobfiles.remove(self.directory, job_id)
         self.registry.drop(job_id)
 
-    def halt(self, job: Job) -> Job:
+    @contextmanager
+    def at_work(self, job: Job, intent: str) -> Iterator[None]:
+        """Have on record what is about to be done to a job, until it is. Callers have its lock."""
+        try:
+            self.registry.put(job.with_(intent=intent))
+        except Unwritable as error:
+            # What frees a full disk must not need room on it.
+            if intent not in ("stop", "remove"):
+                raise
+            self.report(f"{error}; going on all the same")
+            yield
+            return
+        try:
+            yield
+        finally:
+            with self.registry.edit() as jobs:
+                if (left := jobs.get(job.job_id)) and left.intent == intent:
+                    jobs[job.job_id] = left.with_(intent=None)
+
+    def halt(self, job: Job, *, reason: str | None = None) -> Job:
         """Stop a job's containers, the app first, and record it as stopped."""
         containers = in_order(self.containers(job.job_id)[job.job_id], reverse=True)
         for container in containers:
@@ -112,9 +133,10 @@ class Ledger:
         condition = app_condition(self.engine, containers)
         stopped = job.with_(
             status=Status.STOPPED,
-            reason=None,
+            reason=reason,
             intent=None,
             pid=None,
+            ended_at=(job.ended_at if job.ended else None) or int(time.time()),
             exit_code=condition.exit_code if condition else None,
         )
         try:
@@ -164,6 +186,7 @@ class Ledger:
             container_ids=[c.id for c in in_order(found)],
             pid=main_pid(self.engine, app) if app else None,
             tls_fingerprint=_fingerprint(certificate) or job.tls_fingerprint,
+            expires=lifetimes.kept_end(self.directory, job),
         )
         self.registry.put(observe(self.engine, job, found))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 
 from jobctl import hosts, labels
 from jobctl.engines.base import Condition, Container, Engine
-from jobctl.job import KNOWN_STATUSES, Job, Status
+from jobctl.job import ENDED, KNOWN_STATUSES, Job, Status
 
 
 def observe(engine: Engine, job: Job, found: Sequence[Container]) -> Job:
@@ -32,7 +33,18 @@ def observe(engine: Engine, job: Job, found: Sequence[Container]) -> Job:
         pid=job.pid if status in (Status.LAUNCHED, Status.UNHEALTHY) else None,
         exit_code=condition.exit_code if condition else job.exit_code,
         restarts=condition.restarts if condition else job.restarts,
+        ended_at=_ended_at(job, status, condition),
     )
+
+
+def _ended_at(job: Job, status: str, condition: Condition | None) -> int | None:
+    """Return when a job ended that was not known to have: as the engine says, else just now."""
+    if status not in ENDED:
+        return None
+    if job.ended:
+        return job.ended_at
+    told = condition is not None and condition.finished_at > 0
+    return int(condition.finished_at if condition and told else time.time())
 
 
 def status_of(job: Job, found: Sequence[Container]) -> tuple[str, str | None]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from jobctl import placeholders
+from jobctl import durations, placeholders
 
 SIZE = r"([1-9][0-9]{0,18})([kKmMgG]?)"
 MOUNT = r"(~?/[^:\x00]*|~):(/[^:\x00]*)(?::(ro|rw))?"
@@ -62,6 +62,7 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 # Ports below 1024 are for root; the engine could bind them for anybody, which is no reason to.
 HostPort = Annotated[int, Meta(ge=1024, le=65535)]
 Size = Annotated[str, _text(SIZE, "a number of bytes with k, m or g, as in 512m")]
+Duration = Annotated[str, _text(durations.PATTERN, durations.EXPECTED)]
 Realm = Annotated[
     str,
     _text(
@@ -143,6 +144,20 @@ class General(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     )
     application_options: Annotated[
         list[Line] | None, Meta(description="The apps to offer; null: all of them.")
+    ] = None
+    max_ttl: Annotated[
+        Duration | None,
+        Meta(
+            description="The most time that a job is given, and gets if it asks for none, such as "
+            "7d; null: no limit."
+        ),
+    ] = None
+    keep_ended: Annotated[
+        Duration | None,
+        Meta(
+            description="How long ended jobs keep their containers, and so their logs, until "
+            "`jobctl reap` removes them, such as 30d; null: until they are removed by hand."
+        ),
     ] = None
 
 
@@ -231,6 +246,20 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=0, le=DAY_S, description="Seconds between asking the app to end and killing it."),
     ] = 10
+    ttl: Annotated[
+        Duration | None,
+        Meta(
+            description="How long after its launch a job ends, such as 90m, 8h or 2d; null: never. "
+            "It is `jobctl reap` that stops it."
+        ),
+    ] = None
+    idle_timeout: Annotated[
+        Duration | None,
+        Meta(
+            description="How long a job may be without traffic and work until `jobctl reap` stops "
+            "it, such as 2h; null: for ever."
+        ),
+    ] = None
     allow_open: Annotated[
         bool,
         Meta(description="Let an app that needs no password be published beyond this host."),

@@ -62,6 +62,7 @@ def start(
         pid=main_pid(ledger.engine, condition),
         restarts=condition.restarts,
         exit_code=None,
+        ended_at=None,
         endpoint_id=containers[0].endpoint,
     )
 

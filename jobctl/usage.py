@@ -46,4 +46,4 @@ def _percent(before: Usage | None, now: Usage) -> float:
     if before is None or now.at <= before.at:
         return 0.0
     # It has used less than before if it was started again.
-    return max(0.0, 100 * (now.cpu - before.cpu) / (now.at - before.at))
+    return max(0.0, 100 * (now.cpu_seconds - before.cpu_seconds) / (now.at - before.at))

@@ -51,6 +51,9 @@ FACTS = Facts(
 )
 
 
+UNUSED = Usage(at=0, cpu_seconds=0.01, memory=4096, received=0, sent=0)
+
+
 @dataclass(frozen=True)
 class Program:
     """What a command does when a container runs it; without an ``exit_code`` it goes on."""
@@ -71,6 +74,8 @@ class _Running:
     exit_code: int = 0
     restarts: int = 0
     started_at: float = -1
+    finished_at: float = -1
+    usage: Usage = UNUSED
     endpoint: str | None = None
     out_of_memory: bool = False
     health: str | None = None
@@ -104,7 +109,6 @@ class FakeEngine:
         self._reachable = True
         self._facts = replace(FACTS, host=host)
         self._open_networks: set[str] = set()
-        self._usage = Usage(at=1, cpu=1, memory=1_000_000, received=0, sent=0)
         for tag in images:
             self.add_image(tag)
 
@@ -189,6 +193,7 @@ class FakeEngine:
                 exit_code=found.exit_code,
                 restarts=found.restarts,
                 started_at=found.started_at,
+                finished_at=found.finished_at,
                 out_of_memory=found.out_of_memory,
             )
 
@@ -227,9 +232,9 @@ class FakeEngine:
     def usage(self, containers: Sequence[str]) -> dict[str, Usage]:
         with self._asked():
             return {
-                one: replace(self._usage, at=self._usage.at + next(self._numbers))
+                one: replace(found.usage, at=next(self._numbers))
                 for one in containers
-                if one in self._containers and self._containers[one].state == "running"
+                if (found := self._containers.get(one)) and found.pid is not None
             }
 
     def logs(
@@ -331,6 +336,15 @@ class FakeEngine:
         """Let a container's health check come to another result."""
         self._found(container).health = health
 
+    def work(self, container: str, *, cpu_seconds: float = 0, sent: int = 0) -> None:
+        """Let a container use more of something."""
+        found = self._found(container)
+        found.usage = replace(
+            found.usage,
+            cpu_seconds=found.usage.cpu_seconds + cpu_seconds,
+            sent=found.usage.sent + sent,
+        )
+
     def bind(self, address: str, port: int) -> None:
         """Let a process of the host, which is no container, listen on a port."""
         self._strangers.append((address, port))
@@ -396,10 +410,12 @@ class FakeEngine:
     def _begin(self, found: _Running) -> None:
         found.state, found.pid, found.exit_code = "running", self._new_pid(), 0
         found.started_at = next(self._numbers)
+        found.usage = UNUSED
         found.endpoint = self._new_id() if found.spec.network else None
 
     def _end(self, found: _Running, exit_code: int) -> None:
         found.state, found.pid, found.exit_code = "exited", None, exit_code
+        found.finished_at = next(self._numbers)
         found.endpoint = None
 
     def _bound(self, but: _Running) -> Iterator[tuple[str, int]]:

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "jobctl"
 
 VALUES = {
     "errors",
+    "durations",
     "progress",
     "job",
     "placeholders",
@@ -26,14 +27,17 @@ VALUES = {
     "engines.base",
 }
 LEAVES = {
-    *("certs", "confinement", "containers", "exposure", "gateway", "hosts", "images", "jobfiles"),
-    *("jsonschema", "labels", "legacy", "locks", "passwords", "plugins", "ports", "probe"),
-    *("browsers", "nss", "provenance", "registry", "ssh", "systemstore", "usage"),
+    *("browsers", "certs", "confinement", "containers", "exposure", "gateway", "hosts", "idleness"),
+    *("images", "jobfiles", "jsonschema", "labels", "legacy", "lifetimes", "locks", "nss"),
+    *("passwords", "plugins", "ports", "probe", "provenance", "registry", "schedule", "ssh"),
+    *("systemstore", "usage"),
 }
 LEAF_TO_LEAF = {
     ("containers", "gateway"),
     ("containers", "labels"),
     ("exposure", "hosts"),
+    ("idleness", "jobfiles"),
+    ("lifetimes", "jobfiles"),
     ("ports", "hosts"),
     ("registry", "jobfiles"),
     ("registry", "locks"),
@@ -41,7 +45,7 @@ LEAF_TO_LEAF = {
 # From here on each may import the leaves and what stands before it.
 STOREYS = [
     *("authority", "helpers", "apps", "sources", "orders", "observation", "ledger", "startup"),
-    *("preparation", "revival", "launch", "broker", "conformance", "doctor", "scaffold"),
+    *("preparation", "revival", "launch", "reaping", "broker", "conformance", "doctor", "scaffold"),
     *("reach", "remote", "tunnel", "candidate", "trust"),
 ]
 ADAPTERS = {"engines.docker", "engines.docker_values", "engines.endpoints"}

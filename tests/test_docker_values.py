@@ -455,7 +455,7 @@ def test_usage_is_counted_as_the_engine_s_own_command_does() -> None:
 
     assert found is not None
     assert int(found.at) == 1795613972
-    assert (found.cpu, found.memory, found.received, found.sent) == (1.5, 4000, 11, 22)
+    assert (found.cpu_seconds, found.memory, found.received, found.sent) == (1.5, 4000, 11, 22)
 
 
 @pytest.mark.parametrize(

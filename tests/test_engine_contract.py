@@ -715,6 +715,62 @@ def test_a_container_can_not_join_one_that_is_not_there(host: Host) -> None:
         started(host, joins=NO_ID)
 
 
+# Usage
+
+
+def test_what_a_running_container_uses(host: Host) -> None:
+    container, other, ended = started(host), started(host), started(host)
+    host.engine.stop(ended, grace=0)
+
+    before = host.engine.usage([container, other, ended, created(host), NO_ID])
+    now = host.engine.usage([container])
+
+    assert set(before) == {container, other}
+    assert set(now) == {container}
+    assert now[container].at > before[container].at > 0
+    assert now[container].cpu_seconds >= before[container].cpu_seconds > 0
+    assert 0 < now[container].memory <= 32 * 1024**2
+
+
+def test_many_are_asked_for_what_they_use(host: Host) -> None:
+    containers = [started(host) for _ in range(9)]
+
+    assert list(host.engine.usage(containers)) == containers
+    assert host.engine.usage([]) == {}
+
+
+def test_it_is_known_when_a_container_ended(host: Host) -> None:
+    container = started(host)
+    assert condition(host, container).finished_at < 0
+    host.engine.stop(container, grace=0)
+    first = condition(host, container).finished_at
+    assert first >= condition(host, container).started_at
+
+    host.engine.start(container)
+    host.engine.stop(container, grace=0)
+
+    assert condition(host, container).finished_at > first
+
+
+def test_cpu_time_and_bytes_are_counted(docker_host: RealHost) -> None:
+    """Of a network by all who joined it, and without loopback."""
+    engine = docker_host.engine
+    port, network = free_port(), engine.ensure_network(docker_host.network_name())
+    busy = ("sh", "-c", "(while true; do true; done) & exec nc -ll -p 9000 -e cat /bin/busybox")
+    first = started(docker_host, busy, publish=publishing(port), network=network)
+    second = started(docker_host, joins=first)
+    before = engine.usage([second])[second]
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        size = sum(map(len, iter(lambda: client.recv(1 << 16), b"")))
+    assert run_inside(second, ["sh", "-c", "nc 127.0.0.1 9000 >/dev/null"]) == 0
+    after, quiet = engine.usage([first, second]).values()
+
+    assert size > 100_000
+    assert size < quiet.sent - before.sent < 1.5 * size
+    assert after.cpu_seconds > 0.2
+    assert quiet.cpu_seconds < 0.2
+
+
 # Details and processes
 
 
@@ -814,27 +870,6 @@ def test_what_does_not_run_has_no_processes(host: Host) -> None:
     host.engine.stop(container, grace=0)
 
     assert host.engine.processes(container) == []
-
-
-def test_what_a_running_container_uses(host: Host) -> None:
-    container, other, ended = started(host), started(host), started(host)
-    host.engine.stop(ended, grace=0)
-
-    before = host.engine.usage([container, other, ended, created(host), NO_ID])
-    now = host.engine.usage([container])
-
-    assert set(before) == {container, other}
-    assert set(now) == {container}
-    assert now[container].at > before[container].at > 0
-    assert now[container].cpu >= before[container].cpu > 0
-    assert 0 < now[container].memory <= 32 * 1024**2
-
-
-def test_many_are_asked_for_what_they_use(host: Host) -> None:
-    containers = [started(host) for _ in range(9)]
-
-    assert list(host.engine.usage(containers)) == containers
-    assert host.engine.usage([]) == {}
 
 
 # Inside

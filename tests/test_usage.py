@@ -15,15 +15,15 @@ JOB = a_job(container_ids=["gateway", "app"])
 
 
 def usage(at: float, **changes: Any) -> Usage:
-    values = {"cpu": 10.0, "memory": 100, "received": 5, "sent": 7}
+    values = {"cpu_seconds": 10.0, "memory": 100, "received": 5, "sent": 7}
     return Usage(at=at, **values | changes)
 
 
 def test_both_containers_count_but_their_one_network_once() -> None:
     before = {"gateway": usage(1), "app": usage(1)}
     now = {
-        "gateway": usage(3, cpu=10.5, received=50, sent=70),
-        "app": usage(3, cpu=12, received=50, sent=70),
+        "gateway": usage(3, cpu_seconds=10.5, received=50, sent=70),
+        "app": usage(3, cpu_seconds=12, received=50, sent=70),
     }
 
     (found,) = of_jobs([JOB], before, now)
@@ -33,7 +33,7 @@ def test_both_containers_count_but_their_one_network_once() -> None:
     assert (found.memory, found.received, found.sent) == (200, 50, 70)
 
 
-@pytest.mark.parametrize("before", [{}, {"app": usage(2)}, {"app": usage(1, cpu=99)}])
+@pytest.mark.parametrize("before", [{}, {"app": usage(2)}, {"app": usage(1, cpu_seconds=99)}])
 def test_what_has_just_been_started_has_used_nothing_yet(before: dict[str, Usage]) -> None:
     (found,) = of_jobs([JOB], before, {"app": usage(2)})
 

@@ -16,6 +16,7 @@ from jobctl.cli import (
     checking,
     doctoring,
     launching,
+    lifetimes,
     looking,
     machine,
     reaching,
@@ -45,6 +46,7 @@ checking.add_to(app)
 doctoring.add_to(app)
 reaching.add_to(app)
 settings.add_to(app)
+lifetimes.add_to(app)
 machine.add_to(app)
 
 JobRef = Annotated[str, typer.Argument(metavar="JOB", autocompletion=job_ids)]
@@ -156,7 +158,14 @@ def start(context: typer.Context, jobs: JobRefs) -> None:
 
     Example: jobctl start job_8000
     """
-    _each(jobs, broker(context).start)
+    desk = broker(context)
+
+    def act(ref: str) -> Job:
+        job = desk.start(ref)
+        lifetimes.tell_end(job)
+        return job
+
+    _each(jobs, act)
 
 
 @app.command()

@@ -14,6 +14,7 @@ import typer
 
 from jobctl.cli import render, streams
 from jobctl.cli.context import AsJson, app_names, broker
+from jobctl.cli.lifetimes import tell_end
 from jobctl.cli.screen import screen
 from jobctl.errors import JobctlError, UsageError
 
@@ -74,6 +75,13 @@ def run(
     timeout: Annotated[
         float | None, typer.Option(min=0.1, help="Seconds to wait until it is ready.")
     ] = None,
+    ttl: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="How long until `jobctl reap` stops it, such as 90m, 8h or 2d; never: for ever.",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -94,6 +102,7 @@ def run(
     from dataclasses import replace
 
     from jobctl.containers import parse_mount
+    from jobctl.lifetimes import NEVER
     from jobctl.passwords import generate
 
     if password_stdin and generate_password:
@@ -108,6 +117,8 @@ def run(
         "launch_timeout": timeout,
     }
     changes |= {key: value for key, value in given.items() if value is not None}
+    if ttl is not None:
+        changes["ttl"] = None if ttl == NEVER else ttl
     generated = generate() if generate_password else None
     desk = broker(context)
     job = desk.run(
@@ -126,6 +137,7 @@ def run(
         generated = None  # the app has none
     print(_launched_json(job, generated) if json else _launched(job, generated, desk.directory))
     sys.stdout.flush()
+    tell_end(job)
     if attach:
         _attach(desk, job)
 

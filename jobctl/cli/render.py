@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from jobctl import hosts
+from jobctl import hosts, lifetimes
 from jobctl.cli.tables import MOST_CELL, table
 from jobctl.cli.words import clean, one_line
 from jobctl.job import Job, to_dict
@@ -75,7 +75,10 @@ def status(job: Job) -> str:
     if job.host != hosts.name():
         return f"{job.status} (on {job.host})"
     code = None if job.exit_code is None else str(job.exit_code)
-    why = ", ".join(filter(None, [code, job.reason]))
+    # A job that was stopped for that has it as its reason.
+    why = ", ".join(
+        dict.fromkeys(filter(None, [code, job.reason, lifetimes.remark(job, time.time())]))
+    )
     return f"{job.status} ({why})" if why else job.status
 
 

@@ -102,7 +102,8 @@ class Condition:
     """How one container is doing; ``pid`` is its main process on the host while it runs.
 
     ``started_at`` is when it was started last, in seconds since the epoch, and before that
-    negative. ``stop_grace`` is how long it may take to stop, in seconds.
+    negative; ``finished_at`` is when it ended last, and negative if it never did. ``stop_grace`` is
+    how long it may take to stop, in seconds.
     """
 
     state: str
@@ -110,6 +111,7 @@ class Condition:
     exit_code: int
     restarts: int
     started_at: float
+    finished_at: float = -1
     out_of_memory: bool = False
     stop_grace: int = 10
 
@@ -175,13 +177,13 @@ class Transfer(NamedTuple):
 class Usage:
     """What a container has used since it started, and the memory that it has now.
 
-    ``at`` is when that was so, and ``cpu`` the time that it had of all cores, in seconds. Of
-    ``memory``, in bytes, the part is left out that the kernel could take back at once. ``received``
-    and ``sent`` are bytes on all its networks, for one that joined another container the other's.
+    ``at`` is when that was so, in seconds since the epoch, ``cpu_seconds`` its time on all cores.
+    Of ``memory``, in bytes, the part is left out that the kernel could take back at once.
+    ``received`` and ``sent`` are bytes on its networks, of the one it joined where it did.
     """
 
     at: float
-    cpu: float
+    cpu_seconds: float
     memory: int
     received: int
     sent: int

@@ -146,7 +146,7 @@ def container_from(entry: Mapping[str, Any]) -> Container:
 def condition_from(answer: Mapping[str, Any]) -> Condition:
     """Return a container's condition from the engine's inspect answer.
 
-    One that was never started has been so in the year 1.
+    One that was never started, or never ended, has been so in the year 1.
     """
     state = answer["State"]
     return Condition(
@@ -155,6 +155,7 @@ def condition_from(answer: Mapping[str, Any]) -> Condition:
         exit_code=state["ExitCode"],
         restarts=answer.get("RestartCount", 0),
         started_at=datetime.fromisoformat(state["StartedAt"]).timestamp(),
+        finished_at=datetime.fromisoformat(state["FinishedAt"]).timestamp(),
         out_of_memory=bool(state.get("OOMKilled")),
         stop_grace=answer["Config"].get("StopTimeout") or 10,
     )
@@ -249,7 +250,7 @@ def usage_from(answer: Mapping[str, Any]) -> Usage | None:
     networks = (answer.get("networks") or {}).values()
     return Usage(
         at=at,
-        cpu=answer["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
+        cpu_seconds=answer["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
         memory=max(0, memory["usage"] - cache),
         received=sum(network["rx_bytes"] for network in networks),
         sent=sum(network["tx_bytes"] for network in networks),
