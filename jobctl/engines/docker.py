@@ -274,6 +274,11 @@ class DockerEngine:
         networks = self._api.networks(names=[name], filters={"label": "jobctl.network"})
         return next((network_from(found) for found in networks if found["Name"] == name), None)
 
+    @translated
+    def remove_network(self, network: str) -> None:
+        with suppress(NotFound):
+            self._api.remove_network(network)
+
     def _network_id(self, name: str) -> str | None:
         found = self.network(name)
         return found.id if found else None
