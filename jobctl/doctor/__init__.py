@@ -22,7 +22,7 @@ from jobctl.doctor import (
     ports,
     records,
 )
-from jobctl.doctor.finding import Answer, Finding, NotSeen, Verdict, unknown
+from jobctl.doctor.finding import Answer, Finding, NotSeen, Verdict, in_words, unknown
 from jobctl.doctor.mending import Repair, mend
 from jobctl.doctor.subject import Subject
 from jobctl.errors import JobctlError
@@ -87,5 +87,5 @@ def _finding(look: Look, subject: Subject) -> Finding:
     except JobctlError as error:
         answer = unknown(str(error))
     except OSError as error:
-        answer = unknown(f"{error.filename}: {error.strerror}")
+        answer = unknown(in_words(error))
     return Finding(look.name, look.what, answer.verdict, answer.seen, answer.fix, answer.fixable)

@@ -77,3 +77,8 @@ def worst(answers: Sequence[Answer]) -> Answer:
         "; ".join(fixes) or None,
         any(one.fixable for one in like),
     )
+
+
+def in_words(error: OSError) -> str:
+    """Return what the system refused, and of which file if it was one."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from jobctl.doctor import files, images, network, records
-from jobctl.doctor.finding import Finding, NotSeen
+from jobctl.doctor.finding import Finding, NotSeen, in_words
 from jobctl.doctor.subject import Subject
 from jobctl.errors import JobctlError
 
@@ -46,4 +46,4 @@ def _mended(subject: Subject, finding: Finding) -> Repair:
     except (NotSeen, JobctlError) as error:
         return Repair(finding.name, finding.what, [], str(error))
     except OSError as error:
-        return Repair(finding.name, finding.what, [], f"{error.filename}: {error.strerror}")
+        return Repair(finding.name, finding.what, [], in_words(error))

@@ -44,7 +44,7 @@ def make_anew(subject: Subject) -> list[str]:
         return []
     subject.engine.remove_network(found.id)
     subject.engine.ensure_network(NETWORK)
-    return [f"the network {NETWORK}, which no container was on, is made anew and isolated"]
+    return [f"the network {NETWORK}, which no container was on, is made anew, isolated"]
 
 
 def addresses(subject: Subject) -> Answer:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from jobctl.doctor.finding import Answer, NotSeen, ok, problem, warning, worst
+from jobctl.doctor.finding import Answer, NotSeen, ok, problem, warning
 from jobctl.doctor.subject import Subject
 from jobctl.errors import JobctlError
 from jobctl.job import Job, port_of
@@ -44,29 +44,20 @@ def holders(subject: Subject) -> Answer:
 
 
 def kernel(subject: Subject) -> Answer:
-    """Look for ports of the range that the kernel gives to others, or not to everybody."""
+    """Look for ports of the range that the kernel gives to others as well."""
     low, high = subject.broker.config.general.port_range
     first, last = map(int, (_KERNEL / "ip_local_port_range").read_text().split())
     reserved = (_KERNEL / "ip_local_reserved_ports").read_text()
-    answers = [ok(f"outgoing connections of this host have {first}-{last}")]
-    if shared := shared_ports((low, high), (first, last), reserved):
-        answers.append(
-            warning(
-                f"{len(shared)} ports of {low}-{high} are given to outgoing connections as well, "
-                f"which have {first}-{last} and can be faster than a job",
-                f"keep general.port_range out of that, or reserve it: sysctl "
-                f"net.ipv4.ip_local_reserved_ports={shared[0]}-{shared[-1]}",
-            )
-        )
-    everybodys = int((_KERNEL / "ip_unprivileged_port_start").read_text())
-    if low < everybodys and _rootless(subject):
-        answers.append(
-            warning(
-                f"a rootless engine gets no port below {everybodys}, and the range begins at {low}",
-                f"let general.port_range begin at {everybodys}",
-            )
-        )
-    return worst(answers)
+    # Not the privileged ones, below 1024: the configuration takes none of them.
+    shared = shared_ports((low, high), (first, last), reserved)
+    if not shared:
+        return ok(f"outgoing connections of this host have {first}-{last}")
+    return warning(
+        f"{len(shared)} ports of {low}-{high} are given to outgoing connections as well, which "
+        f"have {first}-{last} and can be faster than a job",
+        "keep general.port_range out of that, or reserve it: sysctl "
+        f"net.ipv4.ip_local_reserved_ports={shared[0]}-{shared[-1]}",
+    )
 
 
 def shared_ports(wanted: tuple[int, int], connections: tuple[int, int], reserved: str) -> list[int]:
@@ -127,10 +118,3 @@ def _shut_out(subject: Subject, listening: Mapping[int, str]) -> list[tuple[Job,
         for job in subject.jobs
         if job.ended and (port := port_of(job.job_id)) in listening and port not in running
     ]
-
-
-def _rootless(subject: Subject) -> bool:
-    try:
-        return subject.facts.rootless
-    except (NotSeen, JobctlError):
-        return False
