@@ -121,6 +121,6 @@ class _Rootfs(io.RawIOBase):
         if not data and (code := self._process.wait()):
             self._errors.seek(0)
             said = self._errors.read().decode(errors="replace").strip()[-2000:]
-            raise JobctlError(f"mmdebstrap failed ({code}){_advice()}. It said:\n{said}")
+            raise JobctlError(f"mmdebstrap failed ({code}){_advice()}; see what it said:\n{said}")
         buffer[: len(data)] = data
         return len(data)

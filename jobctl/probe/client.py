@@ -128,7 +128,8 @@ class Client:
         except ssl.SSLCertVerificationError as error:
             raise Unprotected(
                 f"port {target.port} shows a certificate that clients refuse: "
-                f"{error.verify_message}{_CLOCK if error.verify_code in _TIMES else ''}"
+                f"{error.verify_message}{_CLOCK if error.verify_code in _TIMES else ''}; see: "
+                "jobctl doctor"
             ) from None
         except (OSError, http.client.HTTPException) as error:
             raise NotReady(f"port {target.port} does not answer: {error}") from None
@@ -139,5 +140,6 @@ class Client:
         shown = connection.sock.getpeercert(binary_form=True)
         if hashlib.sha256(shown or b"").hexdigest() != self.target.fingerprint:
             raise Unprotected(
-                f"port {self.target.port} answers with another certificate than this job's"
+                f"port {self.target.port} answers with another certificate than this job's; see "
+                "who has it: jobctl doctor"
             )
