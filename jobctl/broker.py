@@ -290,8 +290,7 @@ class Broker:
         if not found:
             raise JobctlError(
                 f"{job.job_id} has no containers any more, and its logs went with them; make it "
-                "anew "
-                f"with: jobctl start {job.job_id}"
+                f"anew with: jobctl start {job.job_id}"
             )
         if gateway and len(found) < 2:
             raise JobctlError(

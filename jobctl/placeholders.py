@@ -23,7 +23,7 @@ def words(command: str) -> list[str]:
     try:
         return shlex.split(command)
     except ValueError as error:
-        raise ValueError(f"command: {str(error).lower()}; end each quotation") from None
+        raise ValueError(f"command: {str(error).lower()}; end it") from None
 
 
 def check(key: str, texts: Iterable[str], *, args: bool = False) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +27,11 @@ IMPERATIVES = frozenset(
 )
 """How a next step begins. ``expected`` says what to give in place of what was given."""
 
-# Messages that are put together in a function, by where it is.
-WORDED = {("jobctl/broker.py", "_elsewhere"), ("jobctl/broker.py", "_keeps")} | {
-    ("jobctl/startup.py", "way_past")
+# Functions that word a message for others to raise.
+WORDED = {
+    ("jobctl/broker.py", "_elsewhere"),
+    ("jobctl/broker.py", "_keeps"),
+    ("jobctl/startup.py", "way_past"),
 }
 
 # Where a ValueError is a message as well, which the reader of a file or an option passes on.
@@ -113,11 +115,11 @@ def messages() -> list[Message]:
     return sorted({one for source, tree in trees.items() for one in _of(source, tree, kinds)})
 
 
-def _kinds(trees: object) -> dict[str, bool]:
+def _kinds(trees: Iterable[ast.Module]) -> dict[str, bool]:
     """Return the names of the error classes, and whether each words its message itself."""
     classes = {
         node.name: node
-        for tree in trees  # type: ignore[attr-defined]
+        for tree in trees
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef)
     }

@@ -207,6 +207,7 @@ def test_a_rootless_engine_of_one_s_own(rootless: Rootless, rootless_site: Site)
         seen.words("isolation")
     )
     assert seen.verdict("access") == "ok"
+    assert "the engine's data: " in seen.words("disk")
     assert "no way to the addresses" in seen.words("addresses") or "no containers" in seen.words(
         "addresses"
     )

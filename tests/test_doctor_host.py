@@ -256,7 +256,7 @@ def test_a_clock_that_was_put_back(home: Home, what: str) -> None:
     seen = home.look("clock")
 
     assert seen.verdict == "problem"
-    assert f"job_{FIRST} of up to 7 days later" in seen.seen
+    assert f"jobs of up to 7 days later (job_{FIRST})" in seen.seen
     assert "set the clock" in str(seen.fix)
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from jobctl import certs, revival
 from jobctl.doctor.finding import Answer, ok, problem, warning, worst
 from jobctl.doctor.subject import Subject
-from jobctl.job import Job
+from jobctl.job import Job, Status
 
 
 def of_jobs(subject: Subject) -> Answer:
     """Look at the certificates of jobs that run; those of others are looked after by ``start``."""
-    directory, found = subject.broker.directory, subject.live_jobs
+    directory = subject.broker.directory
+    running = (Status.LAUNCHED, Status.UNHEALTHY)
+    found = [job for job in subject.jobs if job.status in running and job.intent is None]
     wrong = [answer for job in found for answer in _wrong(directory, job)]
     return worst(wrong) if wrong else ok(f"{len(found)}, of which none ends soon")
 

@@ -24,8 +24,8 @@ def plausible(subject: Subject) -> Answer:
     shown = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC"
     if ahead := sorted(_from_the_future(subject, now), reverse=True):
         return problem(
-            f"it is {shown}, and {', '.join(dict.fromkeys(name for _, name in ahead))} of up to "
-            f"{_length(ahead[0][0])} later: clients refuse certificates that begin later",
+            f"it is {shown}, and there are jobs of up to {_length(ahead[0][0])} later "
+            f"({', '.join(name for _, name in ahead)}): clients refuse what begins later",
             f"{_SET}; if it is right now and was not when these were made, launch them anew",
         )
     apart = _apart(subject)

@@ -106,7 +106,8 @@ def contents(subject: Subject) -> Answer:
     if not path.is_dir():
         return ok("there are none")
     try:
-        wrong = sorted(_open_to_others(path))
+        owners = _owners(path)
+        wrong = sorted(_open_to_others(path, owners))
         count = sum(1 for _ in path.iterdir())
     except PermissionError as error:
         return unknown(f"{path}: {error.strerror}")
@@ -116,7 +117,7 @@ def contents(subject: Subject) -> Answer:
         return problem(
             f"{names}{more}: can be read by others, or are another's",
             f"chmod -R go= {path}; change a password or key that others may have read",
-            fixable=any(_closable(one, _owners(path)(one)) for one in wrong),
+            fixable=any(_close(one, owners(one), only_look=True) for one in wrong),
         )
     return ok(f"{count}, which nobody else can read")
 
@@ -126,8 +127,8 @@ def close(subject: Subject) -> list[str]:
     path = subject.broker.directory
     owners = _owners(path)
     return [
-        f"{one.name} ({people.describe(one)})"
-        for one in sorted(_open_to_others(path))
+        f"{one.name} ({people.describe(one)}), which others may have read until now"
+        for one in sorted(_open_to_others(path, owners))
         if _close(one, owners(one))
     ]
 
@@ -185,18 +186,13 @@ def _owners(directory: Path) -> Callable[[Path], set[int]]:
     return lambda path: own if path in of_jobs else {os.getuid()}
 
 
-def _open_to_others(directory: Path) -> Iterator[Path]:
-    owners = _owners(directory)
+def _open_to_others(directory: Path, owners: Callable[[Path], set[int]]) -> Iterator[Path]:
     for path in directory.iterdir():
         found = path.lstat()
         if stat.S_ISLNK(found.st_mode):
             continue
         if found.st_mode & 0o077 or found.st_uid not in owners(path):
             yield path
-
-
-def _closable(path: Path, owners: Collection[int]) -> bool:
-    return _close(path, owners, only_look=True)
 
 
 def _close(path: Path, owners: Collection[int], *, only_look: bool = False) -> bool:
