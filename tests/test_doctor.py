@@ -87,6 +87,19 @@ def test_people_get_a_line_for_each_look_and_a_count(site: Site) -> None:
     assert summary.endswith("0 problem, 0 unknown")
 
 
+@pytest.mark.engine
+def test_an_ordinary_user_gets_an_answer_to_each_question(users_site: Site) -> None:
+    """Whom the kernel does not tell everything, neither of sockets nor of the engine's files."""
+    users_site.authority()
+
+    seen = doctor(users_site)
+
+    assert seen.having("unknown") == []
+    assert seen.having("problem") == []
+    assert "your records: " in seen.words("disk")
+    assert "the engine's data: " in seen.words("disk")
+
+
 # Engines
 
 
