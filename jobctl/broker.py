@@ -256,10 +256,11 @@ class Broker:
             if job.job_id == job_id:
                 raise JobctlError(
                     f"{job_id} is a job of {job.owner} with its records in {job.job_root}, not one "
-                    f"of {self.owner} in {self.directory}/"
+                    f"of {self.owner} in {self.directory}/; work on it as {job.owner}, with "
+                    "that directory"
                 )
         known = ", ".join(mine) or "none"
-        raise JobctlError(f"there is no {job_id}; your jobs are: {known}")
+        raise JobctlError(f"there is no {job_id}; your jobs are: {known}; see: jobctl ps --all")
 
     def inspect(self, ref: str) -> Job:
         """Return one of the caller's jobs, with what only a look at its container can tell.
@@ -306,10 +307,13 @@ class Broker:
         found = in_order(self.ledger.containers(job.job_id)[job.job_id])
         if not found:
             raise JobctlError(
-                f"{job.job_id} has no containers any more, and its logs went with them"
+                f"{job.job_id} has no containers any more, and its logs went with them; make it "
+                f"anew with: jobctl start {job.job_id}"
             )
         if gateway and len(found) < 2:
-            raise JobctlError(f"{job.job_id} has no gateway: {job.app} secures itself")
+            raise JobctlError(
+                f"{job.job_id} has no gateway: {job.app} secures itself; leave --gateway out"
+            )
         return self.engine.logs(found[0 if gateway else -1].id, tail=tail, follow=follow)
 
     # Changing
@@ -321,7 +325,7 @@ class Broker:
             JobctlError: ``job_id`` is missing or unknown, or a value has the wrong type.
         """
         if not isinstance(values.get("job_id"), str):
-            raise JobctlError('the update has no "job_id" to say which job it is for')
+            raise JobctlError('the update has no "job_id" to say which job it is for; add one')
         job_id = job_id_of(values["job_id"])
         with self.registry.edit() as jobs:
             if job_id not in jobs:
@@ -398,7 +402,7 @@ class Broker:
         with self.ledger.locks.held(port_of(job_id)):
             job = self.registry.read().get(job_id)
             if job is None:
-                raise JobctlError(f"{job_id} was removed a moment ago")
+                raise JobctlError(f"{job_id} was removed a moment ago; see: jobctl ps --all")
             if unless and (reason := unless(job)):
                 raise JobctlError(reason)
             with self.ledger.at_work(job, intent):

@@ -113,6 +113,6 @@ class Launch:
         )
         with self.ledger.registry.edit() as jobs:
             if job.job_id in jobs:
-                raise ClaimLost(f"you have {job.job_id} on record already")
+                raise ClaimLost(f"you have {job.job_id} on record already; choose another --port")
             jobs[job.job_id] = job
         return job

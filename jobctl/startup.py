@@ -55,7 +55,7 @@ def start(
     condition = ledger.engine.condition(job.container_ids[-1])
     containers = in_order(ledger.containers(job.job_id)[job.job_id])
     if condition is None or not containers:
-        raise JobctlError(f"{job.job_id} was removed while it was being launched")
+        raise JobctlError(f"{job.job_id} was removed while it was being launched; launch it anew")
     return job.with_(
         status=Status.LAUNCHED,
         reason=None,
@@ -135,12 +135,14 @@ def _check_running(ledger: Ledger, job: Job, restarts: Mapping[str, int]) -> Non
     for container, before in restarts.items():
         now = ledger.engine.condition(container)
         if now is None:
-            raise JobctlError(f"{job.job_id}: its container was removed")
+            raise JobctlError(f"{job.job_id}: its container was removed; start it again")
         if now.state != "running" or now.restarts > before:
             code = f"{now.exit_code}, out of memory" if now.out_of_memory else str(now.exit_code)
             if container != job.container_ids[-1]:
-                raise _GatewayEnded(f"the gateway of {job.app} exited ({code}) while starting")
-            raise JobctlError(f"{job.app} exited ({code}) while starting")
+                raise _GatewayEnded(
+                    f"the gateway of {job.app} exited ({code}) while starting; see its log"
+                )
+            raise JobctlError(f"{job.app} exited ({code}) while starting; see its log")
 
 
 class _GatewayEnded(JobctlError):

@@ -28,7 +28,13 @@ from jobctl.engines.base import (
     Transfer,
     Usage,
 )
-from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
+from jobctl.errors import (
+    ClaimLost,
+    EngineRefused,
+    EngineUnreachable,
+    ImageMissing,
+    JobctlError,
+)
 
 TERMINATED = 128 + 15
 KILLED = 128 + 9
@@ -48,6 +54,7 @@ FACTS = Facts(
     unlimited=frozenset(),
     live_restore=False,
     warnings=[],
+    cgroups="2",
 )
 
 
@@ -140,6 +147,7 @@ class FakeEngine:
                     if found.spec.publish and found.state in ("running", "paused")
                     else frozenset(),
                     endpoint=found.endpoint,
+                    networks=self._on(found.spec.network),
                 )
                 for found in reversed(self._containers.values())
                 if all(_carries(found.spec.labels, label) for label in labels)
@@ -259,6 +267,14 @@ class FakeEngine:
                 return None
             isolated = name not in self._open_networks
             return Network(id=found, subnets=["192.0.2.0/24"], isolated=isolated)
+
+    def remove_network(self, network: str) -> None:
+        with self._asked():
+            for name in [name for name, found in self._networks.items() if found == network]:
+                if any(name in self._on(one.spec.network) for one in self._containers.values()):
+                    raise EngineRefused(f"the engine refused: {name} has active endpoints")
+                del self._networks[name]
+                self._open_networks.discard(name)
 
     def image(self, tag: str) -> Image | None:
         with self._asked():
@@ -443,6 +459,11 @@ class FakeEngine:
                 carried[key] = re.sub(r"\$(\w+)", lambda found: args.get(found[1], ""), value)
         self.add_image(tag, carried)
         yield f"Successfully tagged {_full(tag)}"
+
+    def _on(self, network: str | None) -> frozenset[str]:
+        """Return a network as the list of containers has it."""
+        names = {name for name, found in self._networks.items() if network in (name, found)}
+        return frozenset({network, *names} if network else ())
 
     def _new_id(self) -> str:
         return f"{next(self._numbers):064x}"

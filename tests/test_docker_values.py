@@ -378,6 +378,29 @@ def test_facts_of_an_ordinary_engine() -> None:
     assert (found.unlimited, found.live_restore, found.warnings) == (frozenset(), False, [])
 
 
+@pytest.mark.parametrize(
+    ("answer", "version"),
+    [
+        ({"CgroupDriver": "systemd", "CgroupVersion": "2"}, "2"),
+        ({"CgroupDriver": "cgroupfs", "CgroupVersion": "v2"}, "2"),
+        ({"CgroupDriver": "cgroupfs"}, "1"),
+        ({"CgroupDriver": "none", "CgroupVersion": "1"}, None),
+        ({}, None),
+    ],
+)
+def test_with_which_cgroups_it_limits(answer: dict[str, str], version: str | None) -> None:
+    assert facts(**answer).cgroups == version
+
+
+@pytest.mark.parametrize(
+    ("told", "time"),
+    [("1970-01-01T00:01:00.123456789Z", 60.123456), ("soon", None), (7, None), (None, None)],
+)
+def test_the_time_of_an_engine(told: object, time: float | None) -> None:
+    assert facts(SystemTime=told).time == time
+    assert facts().time is None
+
+
 @pytest.mark.parametrize("option", ["name=rootless", "name=userns"])
 def test_who_root_in_containers_is(option: str) -> None:
     found = facts(SecurityOptions=[option])

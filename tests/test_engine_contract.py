@@ -32,7 +32,7 @@ from jobctl.engines.base import (
 from jobctl.engines.base import Publish as PublishedPort
 from jobctl.engines.docker import DockerEngine
 from jobctl.engines.endpoints import connect
-from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
+from jobctl.errors import ClaimLost, EngineRefused, EngineUnreachable, ImageMissing, JobctlError
 from tests.conftest import Traces, run_inside
 from tests.fake_engine import KILLED, TERMINATED, FakeEngine, Program
 from tests.waiting import eventually
@@ -656,6 +656,38 @@ def test_a_network_as_it_is(host: Host) -> None:
     assert found is not None
     assert (found.id, found.isolated) == (made, True)
     assert [ipaddress.ip_network(subnet) for subnet in found.subnets]
+
+
+def test_which_networks_a_container_is_on(host: Host) -> None:
+    """Whether it runs, has not been started yet or has ended."""
+    name = host.network_name()
+    network = host.engine.ensure_network(name)
+    container = created(host, network=network)
+
+    def on() -> bool:
+        (found,) = [one for one in host.engine.containers() if one.id == container]
+        return bool({name, network} & found.networks)
+
+    assert on()
+    host.engine.start(container)
+    assert on()
+    host.engine.stop(container, grace=0)
+    assert on()
+
+
+def test_a_network_is_removed_unless_a_container_uses_it(host: Host) -> None:
+    name = host.network_name()
+    network = host.engine.ensure_network(name)
+    container = started(host, network=network)
+    with pytest.raises(EngineRefused):
+        host.engine.remove_network(network)
+    assert host.engine.network(name) is not None
+
+    host.engine.remove(container)
+    host.engine.remove_network(network)
+    host.engine.remove_network(network)
+
+    assert host.engine.network(name) is None
 
 
 def test_sixteen_who_want_a_network_at_once_get_the_same(host: Host) -> None:

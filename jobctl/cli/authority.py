@@ -62,7 +62,7 @@ def export(
     try:
         file.write_bytes(certificate)
     except OSError as error:
-        raise JobctlError(f"can't write {file}: {error.strerror}") from None
+        raise JobctlError(f"can't write {file}: {error.strerror}; name another file") from None
 
 
 @commands.command()

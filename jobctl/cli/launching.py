@@ -247,4 +247,6 @@ def _attach(desk: Broker, job: Job) -> None:
         return
     ended = desk.job(job.job_id)
     if ended.exit_code:
-        raise JobctlError(f"{job.job_id} ended: {render.status(ended)}")
+        raise JobctlError(
+            f"{job.job_id} ended: {render.status(ended)}; see: jobctl logs {job.job_id}"
+        )

@@ -91,7 +91,7 @@ def import_(
     try:
         text = ini.read_bytes().decode()
     except OSError as error:
-        raise JobctlError(f"can't read {ini}: {error.strerror}") from None
+        raise JobctlError(f"can't read {ini}: {error.strerror}; name another file") from None
     except UnicodeDecodeError:
         raise JobctlError(f"{ini}: not UTF-8; convert it, as with: iconv -f latin1") from None
     target = output or Path("config.yaml")
@@ -107,4 +107,4 @@ def import_(
     except FileExistsError:
         raise JobctlError(f"{output} is there already; remove it, or name another file") from None
     except OSError as error:
-        raise JobctlError(f"can't write {output}: {error.strerror}") from None
+        raise JobctlError(f"can't write {output}: {error.strerror}; name another file") from None

@@ -85,6 +85,7 @@ class Container:
     ``exited``, ``dead``), ``health`` is ``healthy``, ``unhealthy``, ``starting`` or ``None``,
     ``ports`` are the host ports it publishes. ``endpoint`` is the engine's id of its place on a
     network, another one each time that it starts; ``None`` where it has none of its own.
+    ``networks`` are those it is or was on, by name and where the engine says so by id.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Container:
     health: str | None = None
     ports: frozenset[int] = frozenset()
     endpoint: str | None = None
+    networks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,8 +200,9 @@ class Facts:
     ``host`` is its machine's name, ``data_root`` where it keeps its containers there. With
     ``rootless`` it runs as an ordinary user, with ``remapped`` as root, but root in containers is
     another user. ``seccomp`` is the profile that containers get, ``mandatory`` what else confines
-    them. ``unlimited`` is what it can't limit: ``memory``, ``swap``, ``cpus``, ``pids``.
-    ``warnings`` are its own.
+    them. ``unlimited`` is what it can't limit: ``memory``, ``swap``, ``cpus``, ``pids``, and
+    ``cgroups`` the version of what it limits with, ``None`` where it has none. ``warnings`` are its
+    own. ``time`` was its clock's as it answered, in seconds since the epoch, if it tells.
     """
 
     endpoint: str
@@ -215,6 +218,8 @@ class Facts:
     unlimited: frozenset[str]
     live_restore: bool
     warnings: Sequence[str]
+    cgroups: str | None = None
+    time: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,6 +294,13 @@ class Engine(Protocol):
 
     def network(self, name: str) -> Network | None:
         """Return that bridge as it is, ``None`` if there is none."""
+
+    def remove_network(self, network: str) -> None:
+        """Remove a network, by its id; one that is gone is fine.
+
+        Raises:
+            EngineRefused: a running container is on it.
+        """
 
     def image(self, tag: str) -> Image | None:
         """Return an image, ``None`` if the engine does not have it."""

@@ -90,7 +90,9 @@ def _translating() -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        raise EngineRefused(f"the engine refused: {error.explanation or error}") from error
+        raise EngineRefused(
+            f"the engine refused: {error.explanation or error}; see its log, or: jobctl doctor"
+        ) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise EngineUnreachable(
             f"the engine did not answer: {_reason(error)}; if it is being restarted, try again in "
@@ -175,7 +177,9 @@ class DockerEngine:
             raise ImageMissing(spec.image) from None
         except APIError as error:
             if error.status_code == 409:
-                raise ClaimLost(f'the container name "{spec.name}" is taken') from None
+                raise ClaimLost(
+                    f'the container name "{spec.name}" is taken; choose another --port'
+                ) from None
             raise
         return str(created["Id"])
 
@@ -185,7 +189,10 @@ class DockerEngine:
             self._api.start(container)
         except APIError as error:
             if _PORT_BOUND.search(str(error.explanation)):
-                raise ClaimLost(f"the port is taken: {error.explanation}") from None
+                raise ClaimLost(
+                    f"the port is taken: {error.explanation}; end what has it, or choose "
+                    "another --port"
+                ) from None
             if _NO_GPU.search(str(error.explanation)):
                 raise JobctlError(
                     "the engine can't give containers a GPU: install the NVIDIA Container Toolkit "
@@ -288,12 +295,20 @@ class DockerEngine:
                 return found
             time.sleep(0.05)  # whoever was first has its claim, but is not listed yet
         reason = refused.explanation if refused else "it vanished"
-        raise JobctlError(f'the engine has no network "{name}" and could not make it: {reason}')
+        raise JobctlError(
+            f'the engine has no network "{name}" and could not make it: {reason}; see: docker '
+            "network ls"
+        )
 
     @translated
     def network(self, name: str) -> Network | None:
         networks = self._api.networks(names=[name], filters={"label": "jobctl.network"})
         return next((network_from(found) for found in networks if found["Name"] == name), None)
+
+    @translated
+    def remove_network(self, network: str) -> None:
+        with suppress(NotFound):
+            self._api.remove_network(network)
 
     def _network_id(self, name: str) -> str | None:
         found = self.network(name)
@@ -364,7 +379,10 @@ class DockerEngine:
             changes=[f'LABEL "{key}"="{value}"' for key, value in labels.items()],
         )
         if '"error"' in answer:
-            raise JobctlError(f"the engine could not import {tag}: {answer.strip()}")
+            raise JobctlError(
+                f"the engine could not import {tag}: {answer.strip()}; see whether it has room: "
+                "jobctl doctor"
+            )
 
     def close(self) -> None:
         self._api.close()
@@ -383,4 +401,4 @@ def _build_lines(answers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
             error = answer.get("error", error)
             yield from str(answer.get("stream", "")).splitlines()
     if error is not None:
-        raise JobctlError(f"the build failed: {error}")
+        raise JobctlError(f"the build failed: {error}; see what it wrote")

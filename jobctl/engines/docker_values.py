@@ -140,6 +140,8 @@ def container_from(entry: Mapping[str, Any]) -> Container:
             port["PublicPort"] for port in entry.get("Ports") or [] if "PublicPort" in port
         ),
         endpoint=next(filter(None, endpoints), None),
+        networks=frozenset(networks)
+        | {id_ for network in networks.values() if (id_ := network.get("NetworkID"))},
     )
 
 
@@ -330,4 +332,20 @@ def facts_from(
         ),
         live_restore=bool(answer.get("LiveRestoreEnabled")),
         warnings=answer.get("Warnings") or [],
+        cgroups=_cgroups(answer),
+        time=_time(answer),
     )
+
+
+def _cgroups(answer: Mapping[str, Any]) -> str | None:
+    """Return the version of cgroups that an engine uses; one that may use none has a driver so."""
+    if answer.get("CgroupDriver") in (None, "", "none"):
+        return None
+    return str(answer.get("CgroupVersion") or "1").removeprefix("v")
+
+
+def _time(answer: Mapping[str, Any]) -> float | None:
+    try:
+        return datetime.fromisoformat(answer["SystemTime"]).timestamp()
+    except (KeyError, TypeError, ValueError):  # engines like Docker's need not tell
+        return None

@@ -133,7 +133,7 @@ class _Rootfs(io.RawIOBase):
         if not data and (code := self._process.wait()):
             self._errors.seek(0)
             said = self._errors.read().decode(errors="replace").strip()[-2000:]
-            raise JobctlError(f"mmdebstrap failed ({code}){_advice()}. It said:\n{said}")
+            raise JobctlError(f"mmdebstrap failed ({code}){_advice()}; see what it said:\n{said}")
         self._read += len(data)
         self._report(
             Step("the engine gets what mmdebstrap makes", depth=2, passing=True, done=self._read)

@@ -87,7 +87,10 @@ def verify(target: Target, secret: Secret, *, timeout: float = ATTEMPT_TIMEOUT_S
         http_auth.verify(client, target, secret)
     elif (answer := client.get(target.path)).failed:
         if answer.status == http.HTTPStatus.UNAUTHORIZED:
-            raise Unprotected("the app asks for a password, and its section says that it has none")
+            raise Unprotected(
+                "the app asks for a password, and its section says that it has none; set "
+                "require_password: true"
+            )
         raise NotReady(f"GET {target.path} answers {answer.status}")
 
 

@@ -135,7 +135,8 @@ class Client:
         except ssl.SSLCertVerificationError as error:
             raise Unprotected(
                 f"port {target.port} shows a certificate that clients refuse: "
-                f"{error.verify_message}{_CLOCK if error.verify_code in _TIMES else ''}"
+                f"{error.verify_message}{_CLOCK if error.verify_code in _TIMES else ''}; see: "
+                "jobctl doctor"
             ) from None
         except TimeoutError as error:
             brief: str | None = f"it takes longer than {self._timeout:.0f} s to answer"
@@ -152,5 +153,6 @@ class Client:
         shown = connection.sock.getpeercert(binary_form=True)
         if hashlib.sha256(shown or b"").hexdigest() != self.target.fingerprint:
             raise Unprotected(
-                f"port {self.target.port} answers with another certificate than this job's"
+                f"port {self.target.port} answers with another certificate than this job's; see "
+                "who has it: jobctl doctor"
             )
