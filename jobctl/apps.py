@@ -68,7 +68,10 @@ class App:
                 "control characters"
             )
         if not Path(path).is_file():
-            raise JobctlError(f'{self.source}: gen_config returned "{path}" but did not write it')
+            raise JobctlError(
+                f'{self.source}: gen_config returned "{path}" but did not write it; write it, '
+                "or return None"
+            )
         return path
 
     def get_launch_cmd(self, job: Mapping[str, Any]) -> list[str] | None:
@@ -80,7 +83,7 @@ class App:
             words = shlex.split(command)
         except ValueError as error:
             raise JobctlError(
-                f'{self.source}: get_launch_cmd returned "{command}": {error}'
+                f'{self.source}: get_launch_cmd returned "{command}": {error}; mend its quotes'
             ) from None
         if not words or not words[0]:
             raise JobctlError(
@@ -97,7 +100,8 @@ class App:
                 raise
             except (Exception, SystemExit) as error:
                 raise JobctlError(
-                    f"{self.source}: {function} raised {type(error).__name__}: {error}"
+                    f"{self.source}: {function} raised {type(error).__name__}: {error}; see "
+                    "where with: jobctl --debug"
                 ) from error
         if result is not None and not isinstance(result, kind):
             raise JobctlError(
@@ -144,14 +148,16 @@ def source(path: Path, origin: Origin) -> bytes:
         JobctlError: others could have, or it can't be read.
     """
     if path.suffix != ".py":
-        raise JobctlError(f"{path}: not a Python file; app_module_path has to name one")
+        raise JobctlError(f"{path}: not a Python file; name one in app_module_path")
     try:
         if origin.package or path.is_relative_to(shipped()):
             # Who can write these can write the code beside them, which is running already.
             return ownership.read_plain(path, most=MOST_BYTES)
         return ownership.read(path, most=MOST_BYTES)
     except OSError as error:
-        raise JobctlError(f"{path}: can't import it: {error.strerror}") from None
+        raise JobctlError(
+            f"{path}: can't import it: {error.strerror}; mend app_module_path"
+        ) from None
 
 
 class _Loader(ExecutionLoader):
@@ -172,14 +178,17 @@ def _import(path: Path, source: bytes) -> ModuleType:
     loader = _Loader(path, source)
     spec = spec_from_loader(f"jobctl_app_{path.stem}", loader)
     if spec is None:
-        raise JobctlError(f"{path}: can't import it")
+        raise JobctlError(f"{path}: can't import it; see whether it is a Python file")
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and pickle look a class's module up there
     try:
         loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[spec.name]
-        raise JobctlError(f"{path}: can't import it: {type(error).__name__}: {error}") from error
+        raise JobctlError(
+            f"{path}: can't import it: {type(error).__name__}: {error}; see where with: jobctl "
+            "--debug"
+        ) from error
     missing = [name for name in FUNCTIONS if not callable(getattr(module, name, None))]
     if missing:
         raise JobctlError(

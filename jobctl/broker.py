@@ -28,6 +28,7 @@ from jobctl.ledger import Ledger, jobs_of_everybody, published, silent
 from jobctl.locks import Locks
 from jobctl.observation import in_order, main_pid
 from jobctl.passwords import digest_a1
+from jobctl.progress import Report, Step
 from jobctl.registry import Registry
 from jobctl.schema import Section
 
@@ -38,9 +39,12 @@ if TYPE_CHECKING:  # what these import takes a while, and most commands don't ne
     from jobctl.orders import Order
     from jobctl.preparation import Preparation
     from jobctl.reaping import Fate
+    from jobctl.usage import JobUsage
 
 
 KILLED = 128 + signal.SIGKILL
+USAGE_LOOK_S = 0.5
+"""How long it is looked how much CPU jobs use."""
 
 
 @dataclass
@@ -51,7 +55,7 @@ class Broker:
     """
 
     config: Config
-    report: Callable[[str], None] = silent
+    report: Report = silent
     given_engine: Engine | None = field(default=None, repr=False)
 
     @cached_property
@@ -134,6 +138,7 @@ class Broker:
                     )
                 return job
             lifetimes.check_startable(job, time.time())
+            self.report(Step(f"starting {job.job_id}", passing=True))
             if job.status == Status.UNHEALTHY:
                 job = self.ledger.halt(job)
             try:
@@ -251,10 +256,11 @@ class Broker:
             if job.job_id == job_id:
                 raise JobctlError(
                     f"{job_id} is a job of {job.owner} with its records in {job.job_root}, not one "
-                    f"of {self.owner} in {self.directory}/"
+                    f"of {self.owner} in {self.directory}/; work on it as {job.owner}, with "
+                    "that directory"
                 )
         known = ", ".join(mine) or "none"
-        raise JobctlError(f"there is no {job_id}; your jobs are: {known}")
+        raise JobctlError(f"there is no {job_id}; your jobs are: {known}; see: jobctl ps --all")
 
     def inspect(self, ref: str) -> Job:
         """Return one of the caller's jobs, with what only a look at its container can tell.
@@ -272,6 +278,15 @@ class Broker:
             if jobs.get(job.job_id) == job:
                 jobs[job.job_id] = seen
         return seen
+
+    def usage(self, jobs: Sequence[Job]) -> list[JobUsage]:
+        """Return what those of some jobs use that run; takes the time of a look at the CPU."""
+        from jobctl import usage
+
+        containers = [one for job in jobs for one in job.container_ids]
+        before = self.engine.usage(containers)
+        time.sleep(USAGE_LOOK_S if before else 0)
+        return list(usage.of_jobs(jobs, before, self.engine.usage([*before])))
 
     def confinement(self, job: Job) -> dict[str, Any]:
         """Return what the engine has on record to keep a job's containers in, by their role."""
@@ -292,10 +307,13 @@ class Broker:
         found = in_order(self.ledger.containers(job.job_id)[job.job_id])
         if not found:
             raise JobctlError(
-                f"{job.job_id} has no containers any more, and its logs went with them"
+                f"{job.job_id} has no containers any more, and its logs went with them; make it "
+                f"anew with: jobctl start {job.job_id}"
             )
         if gateway and len(found) < 2:
-            raise JobctlError(f"{job.job_id} has no gateway: {job.app} secures itself")
+            raise JobctlError(
+                f"{job.job_id} has no gateway: {job.app} secures itself; leave --gateway out"
+            )
         return self.engine.logs(found[0 if gateway else -1].id, tail=tail, follow=follow)
 
     # Changing
@@ -307,7 +325,7 @@ class Broker:
             JobctlError: ``job_id`` is missing or unknown, or a value has the wrong type.
         """
         if not isinstance(values.get("job_id"), str):
-            raise JobctlError('the update has no "job_id" to say which job it is for')
+            raise JobctlError('the update has no "job_id" to say which job it is for; add one')
         job_id = job_id_of(values["job_id"])
         with self.registry.edit() as jobs:
             if job_id not in jobs:
@@ -320,6 +338,7 @@ class Broker:
         with self._working_on(ref, "stop", unless=self._elsewhere) as job:
             if job.status in (Status.STOPPED, Status.LOST):
                 return job
+            self.report(Step(f"stopping {job.job_id}", passing=True))
             stopped = self.ledger.halt(job)
         if stopped.exit_code == KILLED and not job.ended:
             self.report(
@@ -335,6 +354,7 @@ class Broker:
             JobctlError: it is running, and ``force`` is not set.
         """
         with self._working_on(ref, "remove", unless=None if force else self._keeps) as job:
+            self.report(Step(f"removing {job.job_id}", passing=True))
             self.ledger.erase(job.job_id)
             return job
 
@@ -382,7 +402,7 @@ class Broker:
         with self.ledger.locks.held(port_of(job_id)):
             job = self.registry.read().get(job_id)
             if job is None:
-                raise JobctlError(f"{job_id} was removed a moment ago")
+                raise JobctlError(f"{job_id} was removed a moment ago; see: jobctl ps --all")
             if unless and (reason := unless(job)):
                 raise JobctlError(reason)
             with self.ledger.at_work(job, intent):

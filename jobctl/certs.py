@@ -146,6 +146,12 @@ def days_left(certificate: bytes) -> float:
     return (end - _now()) / datetime.timedelta(days=1)
 
 
+def days_old(certificate: bytes) -> float:
+    """Return for how many days the first certificate in PEM has been valid; negative: not yet."""
+    begin = x509.load_pem_x509_certificate(certificate).not_valid_before_utc
+    return (_now() - begin) / datetime.timedelta(days=1)
+
+
 def _builder(
     subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, days: int
 ) -> x509.CertificateBuilder:

@@ -62,7 +62,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """
         if app not in self.apps:
             known = ", ".join(sorted(self.apps)) or "none"
-            raise JobctlError(f'no app "{app}" in {self.path}; the apps there are: {known}')
+            raise JobctlError(
+                f'no app "{app}" in {self.path}; the apps there are: {known}; add one of your own '
+                "with: jobctl new"
+            )
         return self.apps[app]
 
     def directories(self) -> list[Path]:
@@ -182,11 +185,15 @@ def _read(origin: Origin, above: tuple[Path, ...] = ()) -> _Layer:
     said: File = check(raw, File, path, ())
     layer = _Layer()
     if said.include and len(above) >= MOST_INCLUDES:
-        raise JobctlError(f"{path}: include: more than {MOST_INCLUDES} files include each other")
+        raise JobctlError(
+            f"{path}: include: more than {MOST_INCLUDES} files include each other; leave some out"
+        )
     for name in dict.fromkeys(said.include or ()):
         included = _included(name, path)
         if os.path.realpath(included) in map(os.path.realpath, (*above, path)):
-            raise JobctlError(f'{path}: include: "{name}" includes this file in turn')
+            raise JobctlError(
+                f'{path}: include: "{name}" includes this file in turn; leave one of them out'
+            )
         layer.add(_read(Origin(included, origin.package), (*above, path)))
     general = _general(said.general or {}, path)
     sections = {name: _section(name, values, path) for name, values in (said.apps or {}).items()}
@@ -208,7 +215,9 @@ def _bytes(origin: Origin) -> bytes:
             return ownership.read_plain(path, most=MOST_BYTES)
         return ownership.read(path, most=MOST_BYTES)
     except OSError as error:
-        raise JobctlError(f"{path}: can't read it: {error.strerror}") from None
+        raise JobctlError(
+            f"{path}: can't read it: {error.strerror}; mend that, or name another file"
+        ) from None
 
 
 def _with_apps(config: Config, apps: dict[str, tuple[Section, Origin]]) -> Config:
@@ -225,7 +234,9 @@ def _included(name: str, path: Path) -> Path:
     try:
         return path.parent / Path(name).expanduser()
     except RuntimeError:
-        raise JobctlError(f'{path}: include: "{name}": there is no such user') from None
+        raise JobctlError(
+            f'{path}: include: "{name}": there is no such user; write the path out'
+        ) from None
 
 
 def _general(values: Mapping[str, Any], path: Path) -> General:
@@ -240,7 +251,7 @@ def _general(values: Mapping[str, Any], path: Path) -> General:
         ) from None
     low, high = general.port_range
     if low > high:
-        raise JobctlError(f"{path}: general.port_range: {low} is above {high}")
+        raise JobctlError(f"{path}: general.port_range: {low} is above {high}; swap the two")
     return general
 
 
@@ -263,7 +274,10 @@ def _offered(
         return apps
     for name in options:
         if name not in apps:
-            raise JobctlError(f"{path}: general.application_options: no section apps.{name}")
+            raise JobctlError(
+                f"{path}: general.application_options: no section apps.{name}; add it, or leave "
+                "that out"
+            )
     return {name: apps[name] for name in options}
 
 

@@ -213,7 +213,9 @@ def shield(binds: Sequence[Bind], *, state: Path, socket: str | None) -> list[st
         try:
             source = Path(bind.source).resolve(strict=True)
         except OSError as error:
-            raise JobctlError(f'can\'t mount "{bind.source}": {error.strerror}') from None
+            raise JobctlError(
+                f'can\'t mount "{bind.source}": {error.strerror}; name a path that is there'
+            ) from None
         if source.is_relative_to(state):
             raise JobctlError(
                 f'can\'t mount "{bind.source}": it lies in {state}, where jobctl keeps keys and '

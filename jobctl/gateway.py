@@ -219,7 +219,7 @@ def _auth(gateway: Gateway) -> str:
             )
         return ""
     if gateway.password_file is None:
-        raise JobctlError(f"{gateway.auth} authentication needs a password_file")
+        raise JobctlError(f"{gateway.auth} authentication needs a password_file; set one")
     if not _REALM.fullmatch(gateway.realm):
         raise JobctlError(
             f"realm {gateway.realm!r}: expected printable ASCII without quotes, backslashes, colons"

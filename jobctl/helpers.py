@@ -32,7 +32,9 @@ def get_password() -> str | None:
     try:
         ask = asking.get()
     except LookupError:
-        raise JobctlError("get_password works only while jobctl launches a job") from None
+        raise JobctlError(
+            "get_password works only while jobctl launches a job; call it in that of a module"
+        ) from None
     return ask()
 
 

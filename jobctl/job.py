@@ -129,14 +129,18 @@ def from_dict(values: Mapping[str, Any]) -> Job:
     known = {key: value for key, value in values.items() if key in KEYS}
     extra = {key: value for key, value in values.items() if key not in KEYS}
     if not _within(extra, MOST_LEVELS):
-        raise JobctlError(f"job object: it is nested more than {MOST_LEVELS} levels deep")
+        raise JobctlError(
+            f"job object: it is nested more than {MOST_LEVELS} levels deep; leave some out"
+        )
     known["extra"] = extra
     try:
         job = msgspec.convert(known, Job)
     except msgspec.ValidationError as error:
-        raise JobctlError(f"job object: {error}") from None
+        raise JobctlError(f"job object: {error}; see one with: jobctl inspect JOB --json") from None
     if not job.port.isdecimal() or job.job_id != job_id_of(job.port):
-        raise JobctlError(f'job object: job_id "{job.job_id}" does not go with port "{job.port}"')
+        raise JobctlError(
+            f'job object: job_id "{job.job_id}" does not go with port "{job.port}"; leave port out'
+        )
     return job
 
 

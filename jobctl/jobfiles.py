@@ -80,9 +80,9 @@ def write_private(path: Path, data: bytes, *, durable: bool = False) -> None:
     try:
         _write(path, data, durable=durable)
     except OSError as error:
-        raise Unwritable(f"can't write {path}: {error.strerror}") from None
+        raise Unwritable(f"can't write {path}: {error.strerror}; see: jobctl doctor") from None
     except ValueError as error:  # a NUL in its name, or half a character
-        raise JobctlError(f"can't write {str(path)!a}: {error}") from None
+        raise JobctlError(f"can't write {str(path)!a}: {error}; choose another name") from None
 
 
 def _write(path: Path, data: bytes, *, durable: bool) -> None:
@@ -128,7 +128,9 @@ def hand_over(directory: Path, job_id: str, uid: int) -> None:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise JobctlError(f"{path} can't be a file of {job_id}: {error.strerror}") from None
+            raise JobctlError(
+                f"{path} can't be a file of {job_id}: {error.strerror}; move it away"
+            ) from None
 
 
 def remove(directory: Path, job_id: str) -> None:
@@ -144,4 +146,6 @@ def remove(directory: Path, job_id: str) -> None:
             else:
                 path.unlink(missing_ok=True)
         except OSError as error:
-            raise JobctlError(f"can't remove {path}: {error.strerror}") from None
+            raise JobctlError(
+                f"can't remove {path}: {error.strerror}; mend that and try again"
+            ) from None

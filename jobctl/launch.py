@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
@@ -14,6 +14,7 @@ from jobctl.job import Job, Status, job_id_of
 from jobctl.ledger import Ledger
 from jobctl.locks import Busy
 from jobctl.preparation import Preparation
+from jobctl.progress import Report, Step
 from jobctl.schema import Section
 
 
@@ -30,7 +31,7 @@ class Launch:
     ttl: int | None
     password_line: str | None = field(repr=False)
     secret: probe.Secret = field(repr=False)
-    report: Callable[[str], None]
+    report: Report
 
     @property
     def ledger(self) -> Ledger:
@@ -53,6 +54,7 @@ class Launch:
         return self._on_first_free(ports, intent="register", launch=False)
 
     def _on_first_free(self, ports: Iterator[int], *, intent: str, launch: bool) -> Job:
+        self.report(Step(f"launching {self.preparation.app.name}", passing=True))
         for port in ports:
             with suppress(ClaimLost, Busy):
                 return self._on(port, intent=intent, launch=launch)
@@ -64,9 +66,10 @@ class Launch:
             job = self._record(port, intent)
             # One undo for all steps, since it is also what the next command does after a kill.
             undo.callback(ledger.erase, job.job_id)
-            self.report("making the certificate")
+            undo.callback(self.report, Step("undoing it", depth=1, passing=True))
+            self.report(Step("making the certificate", depth=1))
             job = self.preparation.write_files(job)
-            self.report(f"claiming port {port}")
+            self.report(Step(f"claiming port {port}", depth=1))
             job = self.preparation.create_containers(job)
             if launch:
                 timeout = self.section.launch_timeout
@@ -110,6 +113,6 @@ class Launch:
         )
         with self.ledger.registry.edit() as jobs:
             if job.job_id in jobs:
-                raise ClaimLost(f"you have {job.job_id} on record already")
+                raise ClaimLost(f"you have {job.job_id} on record already; choose another --port")
             jobs[job.job_id] = job
         return job

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from jobctl.errors import JobctlError, Unwritable
 from jobctl.job import Job, Status, is_job_id, port_of
 from jobctl.locks import Busy
 from jobctl.observation import app_condition, app_of, in_order, main_pid, observe
+from jobctl.progress import Report
 from jobctl.registry import Registry
 
 
@@ -30,9 +31,7 @@ def silent(_line: str) -> None:
 class Ledger:
     """One user's directory on one engine."""
 
-    def __init__(
-        self, registry: Registry, engine: Engine, report: Callable[[str], None] = silent
-    ) -> None:
+    def __init__(self, registry: Registry, engine: Engine, report: Report = silent) -> None:
         self.registry = registry
         self.engine = engine
         self.report = report

@@ -99,7 +99,9 @@ class Locks:
         except OSError as error:
             if error.errno in _NO_FILE:
                 raise JobctlError(f"{self._path} is no ordinary file; move it away") from None
-            raise Unwritable(f"can't lock {self._path}: {error.strerror}") from None
+            raise Unwritable(
+                f"can't lock {self._path}: {error.strerror}; see: jobctl doctor"
+            ) from None
 
 
 class Busy(JobctlError):

@@ -70,7 +70,9 @@ class Order:
         }.items():
             for text in texts:
                 if _UNSAYABLE.search(text):
-                    raise UsageError(f"{what} {text!a}: it is no UTF-8, or has a NUL in it")
+                    raise UsageError(
+                        f"{what} {text!a}: it is no UTF-8, or has a NUL in it; leave that out"
+                    )
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +110,9 @@ def load(data: bytes) -> Order:
     try:
         kept = msgspec.json.decode(data, type=_Kept)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise JobctlError(f"what the job was launched with can't be read: {error}") from None
+        raise JobctlError(
+            f"what the job was launched with can't be read: {error}; launch it anew"
+        ) from None
     return Order(
         app=kept.app,
         image=kept.image,
@@ -177,7 +181,7 @@ def password(order: Order, app: App, *, owner: str) -> tuple[str | None, Secret]
     if line is None:
         raise JobctlError(
             f"{app.source}: get_password returned None, but apps.{app.name}.require_password "
-            "is true"
+            "is true; return a hash, or set that to false"
         )
     line = passwords.check_line(algorithm, line, user=owner, realm=realm)
     return line, Secret(password=plain, digest_a1=passwords.digest_a1(algorithm, line))

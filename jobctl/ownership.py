@@ -45,7 +45,7 @@ def real_path(path: Path) -> Path:
         if stat.S_ISLNK(found.st_mode):
             links += 1
             if links > MOST_LINKS:
-                raise JobctlError(f"{path}: too many symbolic links")
+                raise JobctlError(f"{path}: too many symbolic links; name the file itself")
             _check_owner(entry, found, path)
             target = entry.readlink()
             here = Path("/") if target.is_absolute() else here

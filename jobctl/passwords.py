@@ -39,7 +39,8 @@ def hash_password(algorithm: str, *, user: str, realm: str, password: str) -> st
         raise JobctlError("the password is empty; give one, or use --generate-password")
     if _UNSENDABLE.search(password):
         raise JobctlError(
-            "the password has a line break, a NUL or what is no text in it; clients can't send that"
+            "the password has a line break, a NUL or what is no text in it, which clients can't "
+            "send; choose another"
         )
     if algorithm == "apache_md5_digest":
         # Not passlib's, which takes no more than 4096 characters.
@@ -47,7 +48,9 @@ def hash_password(algorithm: str, *, user: str, realm: str, password: str) -> st
         return f"{user}:{realm}:{hashlib.md5(a1, usedforsecurity=False).hexdigest()}"
     if algorithm == "bcrypt":
         if len(password.encode()) > 72:
-            raise JobctlError("bcrypt uses 72 bytes of a password and this one is longer")
+            raise JobctlError(
+                "bcrypt uses 72 bytes of a password and this one is longer; choose a shorter one"
+            )
         from passlib.hash import bcrypt
 
         hashed = bcrypt.using(rounds=BCRYPT_COST, ident="2y").hash(password)
@@ -56,7 +59,9 @@ def hash_password(algorithm: str, *, user: str, realm: str, password: str) -> st
         from argon2 import PasswordHasher
 
         return _JUPYTER + PasswordHasher().hash(password)
-    raise JobctlError(f'unknown hash_algorithm "{algorithm}"')
+    raise JobctlError(
+        f'unknown hash_algorithm "{algorithm}"; expected apache_md5_digest, bcrypt or jupyter'
+    )
 
 
 def check_line(algorithm: str, line: str, *, user: str, realm: str) -> str:
@@ -72,7 +77,9 @@ def check_line(algorithm: str, line: str, *, user: str, realm: str) -> str:
         return _check_jupyter(line.strip())
     *owner, hashed = line.strip().split(":")
     if owner and _USER.fullmatch(owner[0]) is None:
-        raise JobctlError("the password hash has no user name, or one that can't be, before it")
+        raise JobctlError(
+            "the password hash has no user name, or one that can't be, before it; give USER:HASH"
+        )
     if algorithm == "apache_md5_digest":
         if _MD5.fullmatch(hashed) is None or len(owner) not in (0, 2):
             raise JobctlError(

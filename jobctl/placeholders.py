@@ -23,7 +23,7 @@ def words(command: str) -> list[str]:
     try:
         return shlex.split(command)
     except ValueError as error:
-        raise ValueError(f"command: {str(error).lower()}") from None
+        raise ValueError(f"command: {str(error).lower()}; end it") from None
 
 
 def check(key: str, texts: Iterable[str], *, args: bool = False) -> None:
@@ -42,7 +42,7 @@ def check(key: str, texts: Iterable[str], *, args: bool = False) -> None:
             if args and match[1] == "args":
                 raise ValueError(
                     f"{key}: {{args}} stands for any number of words and has to be one, not a "
-                    f'part of "{text}"'
+                    f'part of "{text}"; leave spaces around it'
                 )
             known = ", ".join(f"{{{name}}}" for name in allowed)
             raise ValueError(

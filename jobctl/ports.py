@@ -29,7 +29,9 @@ def candidates(
     """
     low, high = port_range
     if wanted is not None and not low <= wanted <= high:
-        raise UsageError(f"port {wanted} is outside general.port_range, which is {low}-{high}")
+        raise UsageError(
+            f"port {wanted} is outside general.port_range, which is {low}-{high}; choose one inside"
+        )
     known = dict(holders)
     for port in range(low, high + 1) if wanted is None else [wanted]:
         if port in known:

@@ -14,7 +14,6 @@ from typing import Literal
 
 from jobctl import idleness, lifetimes
 from jobctl.durations import words
-from jobctl.engines.base import Usage
 from jobctl.errors import JobctlError
 from jobctl.job import Job, Status, port_of
 from jobctl.ledger import Ledger
@@ -132,15 +131,12 @@ class Reaper:
 
     def _look(self, job: Job, before: idleness.Look | None) -> idleness.Look | None:
         engine = self.ledger.engine
-        usage: list[Usage] = []
-        started: list[float] = []
-        for container in in_order(self.ledger.containers(job.job_id)[job.job_id]):
-            used, condition = engine.usage(container.id), engine.condition(container.id)
-            if used is None or condition is None:
-                return None
-            usage.append(used)
-            started.append(condition.started_at)
-        return idleness.look(before, usage, started=started, now=time.time()) if usage else None
+        ids = [one.id for one in in_order(self.ledger.containers(job.job_id)[job.job_id])]
+        usage, conditions = engine.usage(ids), [engine.condition(one) for one in ids]
+        if not ids or len(usage) < len(ids):
+            return None
+        started = [condition.started_at for condition in conditions if condition]
+        return idleness.look(before, [*usage.values()], started=started, now=time.time())
 
 
 def _of(job: Job, action: Literal["stop", "remove", "keep", "skip"], why: str) -> Fate:

@@ -85,7 +85,9 @@ class Registry:
         except _NotOurs:
             return {}, Damage(whole=True)
         except OSError as error:
-            raise JobctlError(f"can't read {self.path}: {error.strerror}") from None
+            raise JobctlError(
+                f"can't read {self.path}: {error.strerror}; see: jobctl doctor"
+            ) from None
         jobs: dict[str, Job] = {}
         damaged = []
         for line in filter(None, lines):
@@ -121,7 +123,9 @@ class Registry:
         try:
             self.path.rename(aside)
         except OSError as error:
-            raise Unwritable(f"can't move {self.path} away: {error.strerror}") from None
+            raise Unwritable(
+                f"can't move {self.path} away: {error.strerror}; see: jobctl doctor"
+            ) from None
 
     def _write(self, jobs: dict[str, Job], *, durable: bool) -> None:
         lines = [msgspec.json.encode(to_dict(job)) + b"\n" for job in jobs.values()]

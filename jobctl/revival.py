@@ -11,6 +11,7 @@ from jobctl.job import Job
 from jobctl.ledger import Ledger
 from jobctl.observation import in_order
 from jobctl.preparation import Preparation
+from jobctl.progress import Report, Step
 
 RENEW_DAYS = 30
 """How long before its end a certificate is renewed; a leaf lives for 90 days."""
@@ -20,7 +21,7 @@ def revive(
     ledger: Ledger,
     job: Job,
     preparation: Callable[[], Preparation],
-    report: Callable[[str], None],
+    report: Report,
 ) -> Job:
     """Return a job that does not run with all that it needs to start.
 
@@ -39,9 +40,9 @@ def revive(
             # The record may be that of a start that was killed just after a renewal.
             certificate = ledger.directory / f"{job.job_id}.crt"
             return job.with_(tls_fingerprint=certs.fingerprint(certificate.read_bytes()))
-        report("renewing the certificate")
+        report(Step("renewing the certificate", depth=1))
         return preparation().renew_certificate(job)
-    report(f"making anew what {job.job_id} has lost")
+    report(Step(f"making anew what {job.job_id} has lost", depth=1))
     anew = preparation()
     for container in reversed(found):
         ledger.engine.remove(container.id)

@@ -83,7 +83,9 @@ def _write(file: Path, text: str) -> None:
         with file.open("x") as opened:
             opened.write(text)
     except OSError as error:
-        raise JobctlError(f"can't write {file}: {error.strerror}") from None
+        raise JobctlError(
+            f"can't write {file}: {error.strerror}; mend that and try again"
+        ) from None
 
 
 def _replace(path: Path, text: str) -> None:
@@ -97,6 +99,8 @@ def _replace(path: Path, text: str) -> None:
             scratch.chmod(path.stat().st_mode & 0o7777)
         scratch.replace(path)
     except OSError as error:
-        raise JobctlError(f"can't write {path}: {error.strerror}") from None
+        raise JobctlError(
+            f"can't write {path}: {error.strerror}; mend that and try again"
+        ) from None
     finally:
         scratch.unlink(missing_ok=True)

@@ -320,7 +320,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
         if self.hash_algorithm == "jupyter" and (self.secured_by != "app" or not self.login_path):
             raise ValueError(
                 "hash_algorithm: only an app that is secured_by: app and has a login_path can "
-                "check it"
+                "check it; choose another"
             )
         if self.login_path and self.secured_by != "app":
             raise ValueError("login_path: the app has to be secured_by: app, or leave it out")
@@ -334,12 +334,12 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     def _check_numbers(self) -> None:
         ids = str(self.user or 0).split(":")
         if any(int(number) > LAST_UID for number in ids):
-            raise ValueError(f"user: ids go up to {LAST_UID}")
+            raise ValueError(f"user: ids go up to {LAST_UID}; choose a lower one")
         if size_of(self.memory) < LEAST_MEMORY:
-            raise ValueError("memory: the engine gives no less than 6m")
+            raise ValueError("memory: the engine gives no less than 6m; give more")
         for key, size in (("memory", self.memory), ("shm_size", self.shm_size)):
             if size and size_of(size) >= 2**63:
-                raise ValueError(f"{key}: no host has as much")
+                raise ValueError(f"{key}: no host has as much; give less")
 
     def _check_placeholders(self) -> None:
         command = self.command or []

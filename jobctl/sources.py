@@ -39,7 +39,7 @@ def _generated(app: str, build: Build, catalogue: Config) -> Source:
             requirements = path.read_bytes()
         except OSError as error:
             raise JobctlError(
-                f"apps.{app}.build.requirements: can't read {path}: {error.strerror}"
+                f"apps.{app}.build.requirements: can't read {path}: {error.strerror}; name another"
             ) from None
     tag = image_of(app, Section())
     return images.generated(tag, python=build.python, apt=build.apt, requirements=requirements)

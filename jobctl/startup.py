@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 from jobctl import exposure, gateway, passwords, probe
@@ -11,6 +11,7 @@ from jobctl.errors import EngineRefused, EngineUnreachable, JobctlError
 from jobctl.job import MASK, Job, Status
 from jobctl.ledger import Ledger
 from jobctl.observation import in_order, main_pid
+from jobctl.progress import Report, Step
 
 LOG_LINES = 10
 
@@ -21,7 +22,7 @@ def start(
     secret: probe.Secret,
     *,
     timeout: float,
-    report: Callable[[str], None],
+    report: Report,
 ) -> Job:
     """Start a job's containers in order, verify the job, return it as launched.
 
@@ -35,13 +36,14 @@ def start(
     job = job.with_(status=Status.LAUNCHING)
     ledger.registry.put(job, durable=False)
     restarts = {one: _restarts(ledger, one) for one in job.container_ids}
-    report("starting")
+    report(Step("starting", depth=1))
     for container in job.container_ids:
         ledger.engine.start(container)
-    report("verifying")
+    report(Step("verifying", depth=1))
     try:
         check = partial(_check_running, ledger, job, restarts)
-        probe.wait(target(ledger, job), secret, timeout=timeout, check=check)
+        waiting = _Waiting(job.app, report)
+        probe.wait(target(ledger, job), secret, timeout=timeout, check=check, waiting=waiting)
         if BYPASS not in job.relaxed and (found := open_ports(ledger, job)):
             raise probe.Unprotected(way_past(job, found))
     except (EngineUnreachable, EngineRefused):
@@ -53,7 +55,7 @@ def start(
     condition = ledger.engine.condition(job.container_ids[-1])
     containers = in_order(ledger.containers(job.job_id)[job.job_id])
     if condition is None or not containers:
-        raise JobctlError(f"{job.job_id} was removed while it was being launched")
+        raise JobctlError(f"{job.job_id} was removed while it was being launched; launch it anew")
     return job.with_(
         status=Status.LAUNCHED,
         reason=None,
@@ -63,6 +65,20 @@ def start(
         ended_at=None,
         endpoint_id=containers[0].endpoint,
     )
+
+
+class _Waiting:
+    """Tells what a launch waits for, each thing once: a log need not have it over and over."""
+
+    def __init__(self, app: str, report: Report) -> None:
+        self._app, self._report = app, report
+        self._told: set[str] = set()
+
+    def __call__(self, seen: str) -> None:
+        # Whoever watches gets to see the last thing.
+        passing = seen in self._told
+        self._told.add(seen)
+        self._report(Step(f"waiting for {self._app}: {seen}", depth=2, passing=passing))
 
 
 def target(ledger: Ledger, job: Job) -> probe.Target:
@@ -119,12 +135,14 @@ def _check_running(ledger: Ledger, job: Job, restarts: Mapping[str, int]) -> Non
     for container, before in restarts.items():
         now = ledger.engine.condition(container)
         if now is None:
-            raise JobctlError(f"{job.job_id}: its container was removed")
+            raise JobctlError(f"{job.job_id}: its container was removed; start it again")
         if now.state != "running" or now.restarts > before:
             code = f"{now.exit_code}, out of memory" if now.out_of_memory else str(now.exit_code)
             if container != job.container_ids[-1]:
-                raise _GatewayEnded(f"the gateway of {job.app} exited ({code}) while starting")
-            raise JobctlError(f"{job.app} exited ({code}) while starting")
+                raise _GatewayEnded(
+                    f"the gateway of {job.app} exited ({code}) while starting; see its log"
+                )
+            raise JobctlError(f"{job.app} exited ({code}) while starting; see its log")
 
 
 class _GatewayEnded(JobctlError):

@@ -36,7 +36,7 @@ class _Strict(_LOADER):  # type: ignore[misc]
             raise ValueError(_TOO_MANY)
 
 
-_TOO_MANY = f"it says more than {MOST_VALUES} values, aliases counted"
+_TOO_MANY = f"it says more than {MOST_VALUES} values, aliases counted; leave some out"
 
 
 def _check_keys(node: yaml.MappingNode) -> None:
@@ -61,10 +61,15 @@ def parse(text: str | bytes, where: object) -> Any:
         _check_depth(text)
         value = yaml.load(text, Loader=_Strict)  # noqa: S506, it is a safe loader
         _weigh(value, {})
-    except (yaml.YAMLError, ValueError) as error:
-        raise JobctlError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+    except yaml.YAMLError as error:
+        told = " ".join(str(error).split())
+        raise JobctlError(f"{where}: not YAML: {told}; mend it there") from None
+    except ValueError as error:
+        raise JobctlError(f"{where}: not YAML: {error}") from None
     except (LookupError, TypeError, AttributeError):  # how PyYAML fails at !!bool x, for one
-        raise JobctlError(f"{where}: not YAML: a value is not what its !! says") from None
+        raise JobctlError(
+            f"{where}: not YAML: a value is not what its !! says; leave that out"
+        ) from None
     return value
 
 
@@ -75,18 +80,18 @@ def _check_depth(text: str | bytes) -> None:
         level += isinstance(event, yaml.CollectionStartEvent)
         level -= isinstance(event, yaml.CollectionEndEvent)
         if level > MOST_LEVELS:
-            raise ValueError(f"it is nested more than {MOST_LEVELS} levels deep")
+            raise ValueError(f"it is nested more than {MOST_LEVELS} levels deep; leave some out")
 
 
 def _weigh(value: Any, known: dict[int, int]) -> int:
     """Return how many values there are in ``value`` when it is written out without aliases."""
     if isinstance(value, int) and value.bit_length() > MOST_BITS:
-        raise ValueError(f"it has a number of more than {MOST_BITS} bits")
+        raise ValueError(f"it has a number of more than {MOST_BITS} bits; write it as text")
     if not isinstance(value, dict | list | tuple | set):
         return 1
     if id(value) in known:
         if known[id(value)] == 0:
-            raise ValueError("an alias names what it stands in")
+            raise ValueError("an alias names what it stands in; leave it out")
         return known[id(value)]
     known[id(value)] = 0
     parts = [*value, *value.values()] if isinstance(value, dict) else value
@@ -117,7 +122,7 @@ def insert(text: str, below: str, entry: str) -> str:
         key, value = found[(below,)]
         if not isinstance(value, yaml.MappingNode):
             if value.value not in ("", "~", "null"):
-                raise JobctlError(f'"{below}" is no mapping')
+                raise JobctlError(f'"{below}" is no mapping; write it as one')
             line = key.end_mark.line + 1
             rows = text.splitlines(keepends=True)
             rows[line - 1] = f"{below}:\n"

@@ -52,9 +52,12 @@ def trust(site: Site) -> Path:
 
 
 @contextmanager
-def browsing(site: Site, *flags: str) -> Iterator[Browse]:
-    """Yield a function that opens a browser, given the credentials that its user types."""
-    home = trust(site)
+def browsing(site: Site, *flags: str, home: Path | None = None) -> Iterator[Browse]:
+    """Yield a function that opens a browser, given the credentials that its user types.
+
+    It trusts the site's authority, or whom a browser trusts that belongs in ``home``.
+    """
+    home = home or trust(site)
     with sync_playwright() as playwright:
         opened: list[BrowserContext] = []
 

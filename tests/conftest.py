@@ -30,14 +30,17 @@ from tests.attack_site import victim
 from tests.bench import bench
 from tests.browser import browse
 from tests.site import installed, installed_for_all, shared_site, site, users_site
+from tests.ssh_site import distant_job, ssh_host
 
 __all__ = [
     "bench",
     "browse",
+    "distant_job",
     "installed",
     "installed_for_all",
     "shared_site",
     "site",
+    "ssh_host",
     "users_site",
     "victim",
 ]

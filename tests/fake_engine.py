@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -25,9 +25,16 @@ from jobctl.engines.base import (
     Image,
     Network,
     Process,
+    Transfer,
     Usage,
 )
-from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
+from jobctl.errors import (
+    ClaimLost,
+    EngineRefused,
+    EngineUnreachable,
+    ImageMissing,
+    JobctlError,
+)
 
 TERMINATED = 128 + 15
 KILLED = 128 + 9
@@ -47,10 +54,11 @@ FACTS = Facts(
     unlimited=frozenset(),
     live_restore=False,
     warnings=[],
+    cgroups="2",
 )
 
 
-UNUSED = Usage(cpu_seconds=0, memory=4096, received=0, sent=0)
+UNUSED = Usage(at=0, cpu_seconds=0.01, memory=4096, received=0, sent=0)
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,7 @@ class FakeEngine:
                     if found.spec.publish and found.state in ("running", "paused")
                     else frozenset(),
                     endpoint=found.endpoint,
+                    networks=self._on(found.spec.network),
                 )
                 for found in reversed(self._containers.values())
                 if all(_carries(found.spec.labels, label) for label in labels)
@@ -196,11 +205,6 @@ class FakeEngine:
                 out_of_memory=found.out_of_memory,
             )
 
-    def usage(self, container: str) -> Usage | None:
-        with self._asked():
-            found = self._containers.get(container)
-            return found.usage if found and found.pid is not None else None
-
     def details(self, container: str) -> Details | None:
         with self._asked():
             found = self._containers.get(container)
@@ -233,6 +237,14 @@ class FakeEngine:
             uid, command = int(found.spec.user.partition(":")[0]), " ".join(found.spec.command)
             return [Process(pid=found.pid, uid=uid, command=command)]
 
+    def usage(self, containers: Sequence[str]) -> dict[str, Usage]:
+        with self._asked():
+            return {
+                one: replace(found.usage, at=next(self._numbers))
+                for one in containers
+                if (found := self._containers.get(one)) and found.pid is not None
+            }
+
     def logs(
         self,
         container: str,
@@ -256,11 +268,23 @@ class FakeEngine:
             isolated = name not in self._open_networks
             return Network(id=found, subnets=["192.0.2.0/24"], isolated=isolated)
 
+    def remove_network(self, network: str) -> None:
+        with self._asked():
+            for name in [name for name, found in self._networks.items() if found == network]:
+                if any(name in self._on(one.spec.network) for one in self._containers.values()):
+                    raise EngineRefused(f"the engine refused: {name} has active endpoints")
+                del self._networks[name]
+                self._open_networks.discard(name)
+
     def image(self, tag: str) -> Image | None:
         with self._asked():
             return self._tagged(tag)
 
-    def pull(self, tag: str) -> bool:  # noqa: ARG002, there is no registry
+    def pull(
+        self,
+        tag: str,  # noqa: ARG002, there is no registry
+        seen: Callable[[Transfer], None] | None = None,  # noqa: ARG002
+    ) -> bool:
         with self._asked():
             return False
 
@@ -435,6 +459,11 @@ class FakeEngine:
                 carried[key] = re.sub(r"\$(\w+)", lambda found: args.get(found[1], ""), value)
         self.add_image(tag, carried)
         yield f"Successfully tagged {_full(tag)}"
+
+    def _on(self, network: str | None) -> frozenset[str]:
+        """Return a network as the list of containers has it."""
+        names = {name for name, found in self._networks.items() if network in (name, found)}
+        return frozenset({network, *names} if network else ())
 
     def _new_id(self) -> str:
         return f"{next(self._numbers):064x}"

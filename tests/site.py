@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from zlib import crc32
 import pytest
 import yaml
 
+from jobctl import hosts
 from jobctl.engines.base import Container, Engine
 
 PROJECT = Path(__file__).parent.parent
@@ -33,6 +35,16 @@ _blocks = (
     20000 + ((_RUN + n) % _BLOCKS_EACH * _MOST_WORKERS + int(WORKER)) * PORTS_PER_SITE
     for n in itertools.count()
 )
+
+
+def next_ports() -> tuple[int, int]:
+    """Return a range of ports of which nobody has one, be it another site or test run."""
+    low = next(low for low in _blocks if not any(map(_taken, range(low, low + PORTS_PER_SITE))))
+    return (low, low + PORTS_PER_SITE - 1)
+
+
+def _taken(port: int) -> bool:
+    return hosts.is_bound("127.0.0.1", port)
 
 
 @dataclass
@@ -67,7 +79,7 @@ class Site:
             os.chown(path, self.account.pw_uid, self.account.pw_gid)
 
     @property
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What makes a subprocess that of the account, with its access to the engine's socket."""
         if self.account.pw_uid == os.getuid():
             return {}
@@ -105,7 +117,7 @@ class Site:
                 text=True,
                 env=self.env,
                 cwd=self.state.parent,
-                **self._identity,
+                **self.identity,
                 # A test run in the background has Ctrl-C ignored, which children would inherit.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             ) as process,
@@ -128,7 +140,7 @@ class Site:
             cwd=cwd or self.state.parent,
             check=False,
             timeout=180,
-            **self._identity,
+            **self.identity,
         )
         if check and done.returncode != 0:
             raise AssertionError(f"jobctl {' '.join(arguments)}: {done.stderr}")
@@ -213,8 +225,7 @@ def opened(command: Path, engine: Engine, directory: Path) -> Iterator[Site]:
     """Yield a place to try the command in; what is left of it at the end is removed."""
     # The engine runs apps of root as another user, who has to get at the working directory.
     let_others_pass(directory)
-    low = next(_blocks)
-    site = Site(command, directory / "site", engine, (low, low + PORTS_PER_SITE - 1))
+    site = Site(command, directory / "site", engine, next_ports())
     try:
         yield site
     finally:
@@ -243,7 +254,7 @@ def users_site(site: Site, installed_for_all: Path, tmp_path: Path) -> Iterator[
     if os.getuid() != 0:
         yield site
         return
-    name = f"jobctl-test{WORKER}"
+    name = f"jobctl-{secrets.token_hex(3)}"
     subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
     try:
         account = pwd.getpwnam(name)

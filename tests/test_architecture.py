@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "jobctl"
 VALUES = {
     "errors",
     "durations",
+    "progress",
     "job",
     "placeholders",
     "schema",
@@ -26,9 +27,10 @@ VALUES = {
     "engines.base",
 }
 LEAVES = {
-    *("certs", "confinement", "containers", "exposure", "gateway", "hosts", "idleness", "images"),
-    *("jobfiles", "jsonschema", "labels", "legacy", "lifetimes", "locks", "passwords", "plugins"),
-    *("ports", "probe", "provenance", "registry", "schedule"),
+    *("browsers", "certs", "confinement", "containers", "exposure", "gateway", "hosts", "idleness"),
+    *("images", "jobfiles", "jsonschema", "labels", "legacy", "lifetimes", "locks", "nss"),
+    *("passwords", "plugins", "ports", "probe", "provenance", "registry", "schedule", "ssh"),
+    *("systemstore", "usage"),
 }
 LEAF_TO_LEAF = {
     ("containers", "gateway"),
@@ -44,6 +46,7 @@ LEAF_TO_LEAF = {
 STOREYS = [
     *("authority", "helpers", "apps", "sources", "orders", "observation", "ledger", "startup"),
     *("preparation", "revival", "launch", "reaping", "broker", "conformance", "doctor", "scaffold"),
+    *("reach", "remote", "tunnel", "candidate", "trust"),
 ]
 ADAPTERS = {"engines.docker", "engines.docker_values", "engines.endpoints"}
 ENTRANCE = "__main__"

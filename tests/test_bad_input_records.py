@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobctl.cli import render
+from jobctl.cli import listings, render
 from jobctl.errors import JobctlError
 from jobctl.job import KEYS, from_dict, is_job_id, job_id_of, to_dict
 from jobctl.labels import job_from, labels_of
@@ -196,7 +196,8 @@ def test_any_update_is_taken_or_refused_and_the_record_stays_whole(
     else:
         assert line == registered
     job = from_dict(line)
-    for shown in (render.record(job), render.jobs_table([job]), render.jobs_json([job])):
+    table = listings.jobs().text([job], listings.Output.TABLE)
+    for shown in (render.record(job), table, render.jobs_json([job])):
         assert not RAW.search(shown)
     assert list(command_line.directory.glob("*.damaged-*")) == []
 

@@ -338,8 +338,9 @@ def test_log_lines_do_not_drive_the_terminal(site: Site) -> None:
 def test_every_command_has_help_with_an_example(site: Site) -> None:
     commands = re.findall(r"^│ ([a-z]+)  ", site.run("--help").stdout, re.MULTILINE)
     nested = [["images", "build"], ["images", "ls"], ["ca", "path"], ["ca", "export"]]
+    nested += [["ca", "trust"], ["ca", "untrust"]]
     nested += [["config", "show"], ["config", "import"], ["config", "schema"]]
     single = [[name] for name in commands if name not in ("images", "ca", "config")]
-    assert len(single) == 18
+    assert len(single) == 19
     for words in single + nested:
         assert "Example: jobctl" in site.run(*words, "--help").stdout.replace("curl", "jobctl")

@@ -165,7 +165,7 @@ def test_the_design_s_example_of_a_message(tmp_path: Path) -> None:
         ("apps: {a: {writable: [/]}}", "apps.a.writable.0: expected the absolute path of a"),
         ("apps: {a: {writable: [/a/../b]}}", "apps.a.writable.0: expected the absolute path of a"),
         ("apps: {a: {command: 5}}", "apps.a.command: expected str | array, got int 5"),
-        ("apps: {a: {command: 'a \"b'}}", "apps.a.command: no closing quotation, got str"),
+        ("apps: {a: {command: 'a \"b'}}", "apps.a.command: no closing quotation; end it, got str"),
         ("apps: {a: {command: 'a {prot}'}}", 'apps.a.command: "{prot}" in "{prot}" is no'),
         ("apps: {a: {command: 'a {'}}", 'apps.a.command: "{" in "{" is no placeholder'),
         ("apps: {a: {command: 'a -x={args}'}}", "apps.a.command: {args} stands for any number"),
@@ -257,7 +257,9 @@ def test_a_file_that_can_not_be_read_is_named_with_the_reason(tmp_path: Path) ->
     with pytest.raises(JobctlError) as caught:
         config.load(absent)
 
-    assert str(caught.value) == f"{absent}: can't read it: No such file or directory"
+    assert str(caught.value) == (
+        f"{absent}: can't read it: No such file or directory; mend that, or name another file"
+    )
 
 
 # Where it is

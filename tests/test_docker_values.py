@@ -15,7 +15,6 @@ from jobctl.engines.base import (
     Network,
     Process,
     Publish,
-    Usage,
 )
 from jobctl.engines.docker_values import (
     container_from,
@@ -26,6 +25,7 @@ from jobctl.engines.docker_values import (
     host_kwargs,
     network_from,
     processes_from,
+    transfers,
     transport,
     usage_from,
 )
@@ -378,6 +378,29 @@ def test_facts_of_an_ordinary_engine() -> None:
     assert (found.unlimited, found.live_restore, found.warnings) == (frozenset(), False, [])
 
 
+@pytest.mark.parametrize(
+    ("answer", "version"),
+    [
+        ({"CgroupDriver": "systemd", "CgroupVersion": "2"}, "2"),
+        ({"CgroupDriver": "cgroupfs", "CgroupVersion": "v2"}, "2"),
+        ({"CgroupDriver": "cgroupfs"}, "1"),
+        ({"CgroupDriver": "none", "CgroupVersion": "1"}, None),
+        ({}, None),
+    ],
+)
+def test_with_which_cgroups_it_limits(answer: dict[str, str], version: str | None) -> None:
+    assert facts(**answer).cgroups == version
+
+
+@pytest.mark.parametrize(
+    ("told", "time"),
+    [("1970-01-01T00:01:00.123456789Z", 60.123456), ("soon", None), (7, None), (None, None)],
+)
+def test_the_time_of_an_engine(told: object, time: float | None) -> None:
+    assert facts(SystemTime=told).time == time
+    assert facts().time is None
+
+
 @pytest.mark.parametrize("option", ["name=rootless", "name=userns"])
 def test_who_root_in_containers_is(option: str) -> None:
     found = facts(SecurityOptions=[option])
@@ -442,21 +465,55 @@ def test_a_network_on_which_containers_reach_each_other() -> None:
     assert network_from({"Id": "n1", "IPAM": {"Config": None}, "Options": None}).subnets == []
 
 
-@pytest.mark.parametrize("cached", ["total_inactive_file", "inactive_file"])
-def test_usage_is_counted_without_cached_files(cached: str) -> None:
-    answer = {
-        "cpu_stats": {"cpu_usage": {"total_usage": 1_500_000_000}},
-        "memory_stats": {"usage": 5000, "stats": {cached: 1000}},
-        "networks": {
-            "eth0": {"rx_bytes": 1, "tx_bytes": 20},
-            "eth1": {"rx_bytes": 2, "tx_bytes": 30},
-        },
-    }
-
-    assert usage_from(answer) == Usage(cpu_seconds=1.5, memory=4000, received=3, sent=50)
+STATS: dict[str, Any] = {
+    "read": "2026-11-25T13:39:32.713042844Z",
+    "cpu_stats": {"cpu_usage": {"total_usage": 1_500_000_000}},
+    "memory_stats": {"usage": 5000, "stats": {"inactive_file": 1000}},
+    "networks": {"eth0": {"rx_bytes": 1, "tx_bytes": 2}, "eth1": {"rx_bytes": 10, "tx_bytes": 20}},
+}
 
 
-def test_what_does_not_run_uses_nothing() -> None:
-    answer = {"cpu_stats": {"cpu_usage": {"total_usage": 0}}, "memory_stats": {}}
+def test_usage_is_counted_as_the_engine_s_own_command_does() -> None:
+    found = usage_from(STATS)
 
-    assert usage_from(answer) is None
+    assert found is not None
+    assert int(found.at) == 1795613972
+    assert (found.cpu_seconds, found.memory, found.received, found.sent) == (1.5, 4000, 11, 22)
+
+
+@pytest.mark.parametrize(
+    ("changes", "memory"),
+    [
+        ({"memory_stats": {"usage": 5000, "stats": {"total_inactive_file": 3000}}}, 2000),
+        ({"memory_stats": {"usage": 5000}}, 5000),
+        ({"memory_stats": {"usage": 5000, "stats": {"inactive_file": 9000}}, "networks": None}, 0),
+    ],
+)
+def test_usage_without_some_of_it(changes: dict[str, Any], memory: int) -> None:
+    found = usage_from(STATS | changes)
+
+    assert found is not None
+    assert found.memory == memory
+
+
+@pytest.mark.parametrize("changes", [{"read": "0001-01-01T00:00:00Z"}, {"memory_stats": {}}])
+def test_what_does_not_run_uses_nothing(changes: dict[str, Any]) -> None:
+    assert usage_from(STATS | changes) is None
+
+
+def test_a_transfer_is_that_of_all_layers_so_far() -> None:
+    def downloading(layer: str, current: int, total: int) -> dict[str, Any]:
+        detail = {"current": current, "total": total}
+        return {"status": "Downloading", "id": layer, "progressDetail": detail}
+
+    said: list[dict[str, Any]] = [
+        {"status": "Pulling from app", "id": "1"},
+        {"status": "Already exists", "progressDetail": {}, "id": "z"},
+        downloading("a", 10, 100),
+        downloading("b", 5, 50),
+        {"status": "Download complete", "progressDetail": {}, "id": "a"},
+        {"status": "Extracting", "progressDetail": {"current": 3, "total": 9}, "id": "a"},
+        {"status": "Download complete", "progressDetail": {}, "id": "unheard of"},
+    ]
+
+    assert list(transfers(said)) == [(10, 100), (15, 150), (105, 150)]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import getpass
 import grp
-import json
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,45 +18,17 @@ from jobctl.doctor.jobs import hides_processes
 from jobctl.doctor.people import EVERYBODY, READ, SEARCH, WRITE, Person, allowed, reaching
 from jobctl.engines.docker import DockerEngine
 from tests.conftest import unavailable
+from tests.doctoring import NAMES, Home, Seen, doctor
 from tests.fake_engine import FakeEngine
 from tests.forwarding import another_socket, plain_port
 from tests.rootless import Rootless, Unavailable, account, rootless_engine
 from tests.site import Site, let_others_pass
 from tests.waiting import eventually
 
-NAMES = [look.name for look in LOOKS]
 OF_THE_ENGINE = NAMES[: NAMES.index("exposed")]
 PORTS = (26100, 26139)
 NAME = f"jobctl{os.getpid()}"
 """What users and groups that the tests make are called."""
-
-
-@dataclass
-class Seen:
-    """What one run of the command has found."""
-
-    findings: list[dict[str, Any]]
-    exit_code: int
-
-    def verdict(self, name: str) -> str:
-        return str(self._of(name)["verdict"])
-
-    def words(self, name: str) -> str:
-        found = self._of(name)
-        return f"{found['seen']} -> {found['fix']}"
-
-    def having(self, verdict: str) -> list[str]:
-        return [one["name"] for one in self.findings if one["verdict"] == verdict]
-
-    def _of(self, name: str) -> dict[str, Any]:
-        (found,) = [one for one in self.findings if one["name"] == name]
-        return found
-
-
-def doctor(site: Site) -> Seen:
-    done = site.run("doctor", "--json", check=False)
-    assert done.stderr == ""
-    return Seen(json.loads(done.stdout), done.returncode)
 
 
 @pytest.fixture
@@ -115,6 +85,19 @@ def test_people_get_a_line_for_each_look_and_a_count(site: Site) -> None:
 
     assert [look for look in LOOKS if not any(f"  {look.what}: " in line for line in lines)] == []
     assert summary.endswith("0 problem, 0 unknown")
+
+
+@pytest.mark.engine
+def test_an_ordinary_user_gets_an_answer_to_each_question(users_site: Site) -> None:
+    """Whom the kernel does not tell everything, neither of sockets nor of the engine's files."""
+    users_site.authority()
+
+    seen = doctor(users_site)
+
+    assert seen.having("unknown") == []
+    assert seen.having("problem") == []
+    assert "your records: " in seen.words("disk")
+    assert "the engine's data: " in seen.words("disk")
 
 
 # Engines
@@ -237,6 +220,7 @@ def test_a_rootless_engine_of_one_s_own(rootless: Rootless, rootless_site: Site)
         seen.words("isolation")
     )
     assert seen.verdict("access") == "ok"
+    assert "the engine's data: " in seen.words("disk")
     assert "no way to the addresses" in seen.words("addresses") or "no containers" in seen.words(
         "addresses"
     )
@@ -254,6 +238,7 @@ def test_limits_that_a_rootless_engine_ignores_are_a_problem(
     seen = doctor(rootless_site)
 
     assert (seen.verdict("limits") == "problem") == (cgroups == "none")
+    assert (seen.verdict("cgroups") == "warning") == (cgroups == "none")
     if cgroups == "none":
         assert "ignores limits of memory, cpus, pids" in seen.words("limits")
         assert "without cgroups" in seen.words("complaints")
@@ -272,7 +257,9 @@ def test_a_rootless_engine_of_somebody_else(rootless: Rootless, site: Site) -> N
 
 
 @pytest.mark.engine
-def test_a_network_that_somebody_else_made(rootless: Rootless, rootless_site: Site) -> None:
+def test_a_network_that_somebody_else_made(
+    rootless: Rootless, rootless_site: Site, tmp_path: Path
+) -> None:
     create = ["docker", "--host", rootless.endpoint, "network", "create", "jobctl"]
     subprocess.run([*create, "--label", "jobctl.network=jobctl"], check=True, capture_output=True)
 
@@ -280,6 +267,15 @@ def test_a_network_that_somebody_else_made(rootless: Rootless, rootless_site: Si
 
     assert seen.verdict("network") == "problem"
     assert "docker network rm jobctl" in seen.words("network")
+
+    theirs = DockerEngine(rootless.endpoint)
+    try:
+        repair = Home(tmp_path, theirs).mend("network")
+    finally:
+        theirs.close()
+
+    assert repair.done == ["the network jobctl, which no container was on, is made anew, isolated"]
+    assert doctor(rootless_site).verdict("network") == "ok"
 
 
 # Engines that can't be had for a test: what they say is from their own documentation
@@ -305,6 +301,10 @@ def found(fake: FakeEngine, name: str, tmp_path: Path) -> Finding:
         ({"unlimited": frozenset({"cpus"})}, "limits", "problem", "limits of cpus:"),
         ({"unlimited": frozenset({"memory"})}, "limits", "problem", "limits of memory:"),
         ({"unlimited": frozenset({"swap"})}, "limits", "warning", "swap space"),
+        ({}, "cgroups", "ok", "version 2"),
+        ({"cgroups": "1"}, "cgroups", "ok", "a rootless one could not"),
+        ({"cgroups": "1", "rootless": True}, "cgroups", "warning", "version 1"),
+        ({"cgroups": None}, "cgroups", "warning", "can neither limit"),
         ({"warnings": ["WARNING: No blkio"]}, "complaints", "warning", "No blkio"),
         ({"live_restore": True}, "restart", "ok", "they go on"),
         ({}, "restart", "ok", "they end with it"),

@@ -32,7 +32,7 @@ from jobctl.engines.base import (
 from jobctl.engines.base import Publish as PublishedPort
 from jobctl.engines.docker import DockerEngine
 from jobctl.engines.endpoints import connect
-from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
+from jobctl.errors import ClaimLost, EngineRefused, EngineUnreachable, ImageMissing, JobctlError
 from tests.conftest import Traces, run_inside
 from tests.fake_engine import KILLED, TERMINATED, FakeEngine, Program
 from tests.waiting import eventually
@@ -658,6 +658,38 @@ def test_a_network_as_it_is(host: Host) -> None:
     assert [ipaddress.ip_network(subnet) for subnet in found.subnets]
 
 
+def test_which_networks_a_container_is_on(host: Host) -> None:
+    """Whether it runs, has not been started yet or has ended."""
+    name = host.network_name()
+    network = host.engine.ensure_network(name)
+    container = created(host, network=network)
+
+    def on() -> bool:
+        (found,) = [one for one in host.engine.containers() if one.id == container]
+        return bool({name, network} & found.networks)
+
+    assert on()
+    host.engine.start(container)
+    assert on()
+    host.engine.stop(container, grace=0)
+    assert on()
+
+
+def test_a_network_is_removed_unless_a_container_uses_it(host: Host) -> None:
+    name = host.network_name()
+    network = host.engine.ensure_network(name)
+    container = started(host, network=network)
+    with pytest.raises(EngineRefused):
+        host.engine.remove_network(network)
+    assert host.engine.network(name) is not None
+
+    host.engine.remove(container)
+    host.engine.remove_network(network)
+    host.engine.remove_network(network)
+
+    assert host.engine.network(name) is None
+
+
 def test_sixteen_who_want_a_network_at_once_get_the_same(host: Host) -> None:
     name = host.network_name()
     together = threading.Barrier(16)
@@ -718,19 +750,25 @@ def test_a_container_can_not_join_one_that_is_not_there(host: Host) -> None:
 # Usage
 
 
-def test_only_what_runs_uses_something(host: Host) -> None:
-    container = created(host, network=host.engine.ensure_network(host.network_name()))
-    assert host.engine.usage(container) is None
-    assert host.engine.usage(NO_ID) is None
+def test_what_a_running_container_uses(host: Host) -> None:
+    container, other, ended = started(host), started(host), started(host)
+    host.engine.stop(ended, grace=0)
 
-    host.engine.start(container)
-    found = host.engine.usage(container)
-    assert found is not None
-    assert found.memory > 0
-    assert min(found.cpu_seconds, found.received, found.sent) >= 0
+    before = host.engine.usage([container, other, ended, created(host), NO_ID])
+    now = host.engine.usage([container])
 
-    host.engine.stop(container, grace=0)
-    assert host.engine.usage(container) is None
+    assert set(before) == {container, other}
+    assert set(now) == {container}
+    assert now[container].at > before[container].at > 0
+    assert now[container].cpu_seconds >= before[container].cpu_seconds > 0
+    assert 0 < now[container].memory <= 32 * 1024**2
+
+
+def test_many_are_asked_for_what_they_use(host: Host) -> None:
+    containers = [started(host) for _ in range(9)]
+
+    assert list(host.engine.usage(containers)) == containers
+    assert host.engine.usage([]) == {}
 
 
 def test_it_is_known_when_a_container_ended(host: Host) -> None:
@@ -753,16 +791,12 @@ def test_cpu_time_and_bytes_are_counted(docker_host: RealHost) -> None:
     busy = ("sh", "-c", "(while true; do true; done) & exec nc -ll -p 9000 -e cat /bin/busybox")
     first = started(docker_host, busy, publish=publishing(port), network=network)
     second = started(docker_host, joins=first)
-    before = engine.usage(second)
+    before = engine.usage([second])[second]
     with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
         size = sum(map(len, iter(lambda: client.recv(1 << 16), b"")))
     assert run_inside(second, ["sh", "-c", "nc 127.0.0.1 9000 >/dev/null"]) == 0
-    after = engine.usage(first)
-    quiet = engine.usage(second)
+    after, quiet = engine.usage([first, second]).values()
 
-    assert before is not None
-    assert after is not None
-    assert quiet is not None
     assert size > 100_000
     assert size < quiet.sent - before.sent < 1.5 * size
     assert after.cpu_seconds > 0.2

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from jobctl import idleness
-from jobctl.engines.base import Condition
+from jobctl.engines.base import Condition, Usage
 from jobctl.errors import EngineRefused
 from jobctl.job import Job, Status
 from jobctl.ledger import Ledger
@@ -117,8 +118,8 @@ def test_one_that_was_started_again_has_all_its_time(ledger: Ledger, fake: FakeE
 class Silent(FakeEngine):
     """An engine that can't say what containers use."""
 
-    def usage(self, container: str) -> None:  # noqa: ARG002
-        return None
+    def usage(self, containers: Sequence[str]) -> dict[str, Usage]:  # noqa: ARG002
+        return {}
 
 
 def test_what_can_not_be_told_is_no_reason_to_stop(registry: Registry) -> None:

@@ -16,8 +16,8 @@ FIVE_MINUTES = 300.0
 def usage(cpu_seconds: float = 0, sent: int = 0, received: int = 0) -> list[Usage]:
     """Return that of a gateway and its app, who share a network."""
     return [
-        Usage(cpu_seconds=0, memory=1, received=received, sent=sent),
-        Usage(cpu_seconds=cpu_seconds, memory=1, received=received, sent=sent),
+        Usage(at=0, cpu_seconds=0, memory=1, received=received, sent=sent),
+        Usage(at=0, cpu_seconds=cpu_seconds, memory=1, received=received, sent=sent),
     ]
 
 

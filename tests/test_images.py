@@ -10,7 +10,7 @@ import shutil
 import tarfile
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +20,14 @@ import docker
 import pytest
 from docker.errors import APIError
 
-from jobctl.engines.base import Bind, ContainerSpec, Image
+from jobctl.engines.base import Bind, ContainerSpec, Image, Transfer
 from jobctl.engines.docker import DockerEngine
 from jobctl.errors import ImageMissing, JobctlError
 from jobctl.images import Source, ensure_image, known_sources, listing
 from jobctl.images.debian import import_base, mmdebstrap_command
 from jobctl.images.site import proxy_args, site_files
 from jobctl.images.source import context, digest
+from jobctl.progress import Step
 from tests.conftest import Traces
 from tests.fake_engine import FakeEngine
 
@@ -66,9 +67,11 @@ class Recorded(FakeEngine):
         self.asked.append(tag)
         return super().image(tag)
 
-    def pull(self, tag: str) -> bool:
+    def pull(self, tag: str, seen: Callable[[Transfer], None] | None = None) -> bool:
         if tag == self.registry:
             self.add_image(tag)
+            if seen:
+                seen(Transfer(done=1, total=2))
         return tag == self.registry
 
     def build(
@@ -267,7 +270,12 @@ class TestEnsuring:
         assert engine.built == ["jobctl/top"]
 
     def test_an_image_of_others_is_pulled(self, sources: dict[str, Source]) -> None:
-        assert ensure_image(Recorded(), "elsewhere/os:1", sources, ignore)
+        said = list[str]()
+        assert ensure_image(Recorded(), "elsewhere/os:1", sources, said.append)
+        first, so_far = said
+        assert isinstance(so_far, Step)
+        assert first == so_far == "elsewhere/os:1: pulling"
+        assert (so_far.passing, so_far.done, so_far.total) == (True, 1, 2)
 
     def test_one_that_nobody_has_is_missing(self, sources: dict[str, Source]) -> None:
         with pytest.raises(ImageMissing):
@@ -324,7 +332,7 @@ class TestTheBase:
         monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
         tag = f"jobctl-test/half:{traces.prefix}"
         with pytest.raises(JobctlError, match=r"mmdebstrap failed \(3\)(.|\n)*no space left"):
-            import_base(engine, IMAGES / "base", tag=tag, instead_of="x", labels={})
+            import_base(engine, IMAGES / "base", tag=tag, instead_of="x", labels={}, report=ignore)
         assert engine.image(tag) is None
 
 

@@ -316,6 +316,26 @@ def test_a_certificate_of_another_authority_will_do_if_it_is_the_job_s(tmp_path:
         probe.wait(wanted, PLAIN, timeout=10, check=nothing)
 
 
+def test_whoever_waits_long_is_told_for_what_once(
+    closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "PATIENCE_S", 0.2)
+    told: list[str] = []
+    seen: list[bool] = []
+
+    with pytest.raises(JobctlError, match="Connection refused"):
+        probe.wait(
+            target(closed_port, auth="digest", path="/"),
+            PLAIN,
+            timeout=0.6,
+            check=lambda: seen.append(bool(told)),
+            waiting=told.append,
+        )
+
+    assert told == ["nothing listens yet"]
+    assert (seen[0], seen[-1]) == (False, True)
+
+
 # As it must not be: told at once, without waiting
 
 

@@ -150,7 +150,7 @@ def test_a_user_s_crontab(site: Site, users_site: Site) -> None:
             capture_output=True,
             text=True,
             check=False,
-            **users_site._identity,
+            **users_site.identity,
         )
         assert (reaped.returncode, reaped.stderr) == (0, "")
         assert f"{theirs['job_id']}  conduit  stopped  expired" in reaped.stdout

@@ -8,6 +8,7 @@ import sys
 from types import FrameType
 
 from jobctl.cli import streams
+from jobctl.cli.progress import progress
 from jobctl.cli.render import clean
 from jobctl.errors import JobctlError
 
@@ -29,6 +30,7 @@ def main() -> None:
         try:
             app(prog_name="jobctl")
         finally:
+            progress.end()
             streams.finish()
     except JobctlError as error:
         if debug:

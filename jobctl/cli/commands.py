@@ -1,17 +1,30 @@
-"""The command tree. What launches is in ``launching``, the machine interface in ``machine``."""
+"""The command tree.
+
+What launches is in ``launching``, what lists in ``looking``, the machine interface in ``machine``.
+"""
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobctl.cli import checking, doctoring, launching, lifetimes, machine, render, settings
-from jobctl.cli.context import AsJson, Options, broker, job_ids
+from jobctl.cli import (
+    authority,
+    checking,
+    doctoring,
+    launching,
+    lifetimes,
+    looking,
+    machine,
+    reaching,
+    render,
+    settings,
+)
+from jobctl.cli.context import AsJson, Options, broker, job_ids, progress
+from jobctl.cli.screen import screen
 from jobctl.errors import JobctlError
 
 if TYPE_CHECKING:
@@ -25,15 +38,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 images = typer.Typer(help="Build and list the images of apps.", no_args_is_help=True)
-authority = typer.Typer(
-    help="The certificate authority that your jobs' certificates are signed by.",
-    no_args_is_help=True,
-)
 app.add_typer(images, name="images")
-app.add_typer(authority, name="ca")
+authority.add_to(app)
 launching.add_to(app)
+looking.add_to(app, images)
 checking.add_to(app)
 doctoring.add_to(app)
+reaching.add_to(app)
 settings.add_to(app)
 lifetimes.add_to(app)
 machine.add_to(app)
@@ -68,36 +79,22 @@ def before(
     config: Annotated[
         str | None, typer.Option(metavar="FILE", help="The configuration file to use.")
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Say nothing while it works; errors are said.")
+    ] = False,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", help="No colours, as with NO_COLOR in the environment.")
+    ] = False,
     debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     del version, debug  # main() looks for --debug itself: errors may come before this
+    progress.quiet = quiet
+    if no_color:
+        os.environ["NO_COLOR"] = "1"
     context.obj = Options(config=config)
-
-
-@app.command()
-def ps(
-    context: typer.Context,
-    everything: Annotated[bool, typer.Option("--all", "-a", help="Ended jobs too.")] = False,
-    all_users: Annotated[bool, typer.Option(help="Jobs of all users of this engine.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print ids only.")] = False,
-    json: AsJson = False,
-) -> None:
-    """List your jobs.
-
-    Example: jobctl ps --all
-    """
-    desk = broker(context)
-    jobs = desk.jobs_of_everybody() if all_users else desk.jobs()
-    shown = [job for job in jobs if everything or not job.ended]
-    if json:
-        print(render.jobs_json(shown))
-    elif quiet:
-        print(*(job.job_id for job in shown), sep="\n", end="\n" if shown else "")
-    else:
-        print(render.jobs_table(shown, owners=all_users))
 
 
 @app.command()
@@ -127,7 +124,8 @@ def url(context: typer.Context, job: JobRef) -> None:
     Example: curl --cacert $(jobctl ca path) --digest -u $USER $(jobctl url 8000)
     """
     found = broker(context).job(job)
-    print(render.clean(found.open_url or found.url))
+    address = render.one_line(found.open_url or found.url)
+    print(screen().linked(address, address))
 
 
 @app.command()
@@ -195,32 +193,6 @@ def prune(context: typer.Context) -> None:
 
 
 @app.command()
-def apps(context: typer.Context, json: AsJson = False) -> None:
-    """List the apps that can be run.
-
-    Example: jobctl apps
-    """
-    from jobctl.containers import image_of
-
-    catalogue = broker(context).catalogue
-    found = [
-        {
-            "app": name,
-            "image": image_of(name, section),
-            "secured_by": section.secured_by,
-            "require_password": section.require_password,
-            "source": str(catalogue.origins[name]),
-        }
-        for name, section in catalogue.apps.items()
-    ]
-    if json:
-        print(render.as_json(found))
-    else:
-        rows = [[str(values[key]) for key in ("app", "image", "source")] for values in found]
-        print(render.table(["APP", "IMAGE", "SOURCE"], rows))
-
-
-@app.command()
 def new(
     context: typer.Context, name: Annotated[str, typer.Argument(help="Of the new app.")]
 ) -> None:
@@ -247,44 +219,3 @@ def build(
     """
     for tag in broker(context).build(names or (), rebuild=rebuild):
         print(render.clean(tag))
-
-
-@images.command("ls")
-def images_ls(context: typer.Context, json: AsJson = False) -> None:
-    """List the images that jobctl builds.
-
-    Example: jobctl images ls
-    """
-    found = broker(context).images()
-    if json:
-        print(render.as_json([asdict(image) for image in found]))
-    else:
-        print(render.images_table(found))
-
-
-@authority.command()
-def path(context: typer.Context) -> None:
-    """Print the path of the authority's certificate, which is made at first use.
-
-    Example: curl --cacert $(jobctl ca path) https://localhost:8000/
-    """
-    print(broker(context).authority())
-
-
-@authority.command()
-def export(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Where to write it; - is standard output.")],
-) -> None:
-    """Write the authority's certificate to a file, to give to clients. It is no secret.
-
-    Example: jobctl ca export jobctl-ca.crt
-    """
-    certificate = broker(context).authority().read_bytes()
-    if str(file) == "-":
-        sys.stdout.buffer.write(certificate)
-        return
-    try:
-        file.write_bytes(certificate)
-    except OSError as error:
-        raise JobctlError(f"can't write {file}: {error.strerror}") from None

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobctl.cli.render import clean
+from jobctl.cli.progress import progress
 from jobctl.errors import JobctlError
 
 if TYPE_CHECKING:
     from jobctl.broker import Broker
+
+__all__ = ["AsJson", "Options", "app_names", "broker", "job_ids", "progress"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -31,11 +32,6 @@ def broker(context: typer.Context) -> Broker:
 
     options = context.find_object(Options) or Options()
     return Broker(config.load(config.find(options.config)), report=progress)
-
-
-def progress(line: str) -> None:
-    """Show a line of progress to a person, and nothing to a script that reads standard output."""
-    print(clean(line), file=sys.stderr, flush=True)
 
 
 def job_ids(context: typer.Context, incomplete: str) -> list[str]:

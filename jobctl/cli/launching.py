@@ -15,6 +15,7 @@ import typer
 from jobctl.cli import render, streams
 from jobctl.cli.context import AsJson, app_names, broker
 from jobctl.cli.lifetimes import tell_end
+from jobctl.cli.screen import screen
 from jobctl.errors import JobctlError, UsageError
 
 if TYPE_CHECKING:
@@ -222,10 +223,8 @@ def _launched_json(job: Job, password: str | None) -> str:
 def _launched(job: Job, password: str | None, directory: os.PathLike[str]) -> str:
     from jobctl.passwords import user_of
 
-    lines = [
-        f"{job.job_id} is running {job.app}, verified",
-        f"  URL       {job.open_url or job.url}",
-    ]
+    address = render.one_line(job.open_url or job.url)
+    lines = [f"{job.job_id} is running {job.app}, verified", f"  URL       {address}"]
     check = ["curl", "--cacert", os.fspath(directory) + "/ca.crt"]
     if job.password_hash and (user := user_of(job.password_hash)):
         lines.append(f"  user      {user}")
@@ -235,7 +234,8 @@ def _launched(job: Job, password: str | None, directory: os.PathLike[str]) -> st
         lines.append(f"  password  {password}  (shown this once)")
     if job.login_path is None:
         lines.append(f"  try it    {shlex.join([*check, job.url])}")
-    return render.clean("\n".join(lines))
+    text = render.clean("\n".join(lines))
+    return text.replace(address, screen().linked(address, address), 1) if address else text
 
 
 def _attach(desk: Broker, job: Job) -> None:
@@ -247,4 +247,6 @@ def _attach(desk: Broker, job: Job) -> None:
         return
     ended = desk.job(job.job_id)
     if ended.exit_code:
-        raise JobctlError(f"{job.job_id} ended: {render.status(ended)}")
+        raise JobctlError(
+            f"{job.job_id} ended: {render.status(ended)}; see: jobctl logs {job.job_id}"
+        )

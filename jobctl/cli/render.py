@@ -1,35 +1,22 @@
-"""What a person or a script gets to see: tables, records, JSON. Returns text, prints nothing."""
+"""What a person or a script gets to see: records, JSON, and values in words. Prints nothing."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from jobctl import hosts, lifetimes
+from jobctl.cli.tables import MOST_CELL, table
+from jobctl.cli.words import clean, one_line
 from jobctl.job import Job, to_dict
 
-if TYPE_CHECKING:
-    from jobctl.images import ListedImage
-
-MOST_CELL = 300
-"""How wide a column of a table gets, in characters; the URL of the longest host name fits."""
+__all__ = ["MOST_CELL", "age", "as_json", "clean", "compact", "finding", "job_json", "jobs_json"]
+__all__ += ["one_line", "record", "size", "status", "table"]
 
 _AGES = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
-
-
-def clean(text: str) -> str:
-    """Return text without control characters: a log line must not drive the user's terminal."""
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
-
-
-def one_line(text: str) -> str:
-    """Return text that can forge neither a line nor a column, as ``clean`` does otherwise."""
-    return clean(text).replace("\n", "\N{REPLACEMENT CHARACTER}").replace("\t", " ")
 
 
 def as_json(value: Any) -> str:
@@ -63,23 +50,6 @@ def job_json(job: Job, *, reveal: bool = False, more: Mapping[str, Any] | None =
     return as_json({**to_dict(job, reveal=reveal), **(more or {})})
 
 
-def jobs_table(jobs: Iterable[Job], *, owners: bool = False) -> str:
-    """Return the table of ``jobctl ps``."""
-    head = ["JOB", *(["OWNER"] if owners else []), "APP", "STATUS", "AGE", "URL"]
-    rows = [
-        [
-            job.job_id,
-            *([job.owner] if owners else []),
-            job.app,
-            status(job),
-            age(job),
-            job.open_url or job.url,
-        ]
-        for job in jobs
-    ]
-    return table(head, rows)
-
-
 def record(job: Job, *, reveal: bool = False, more: Mapping[str, Any] | None = None) -> str:
     """Return one job, a key a line, with ``more`` keys at its end."""
     values = {**to_dict(job, reveal=reveal), **dict(_flat(more or {}))}
@@ -87,20 +57,6 @@ def record(job: Job, *, reveal: bool = False, more: Mapping[str, Any] | None = N
     return "\n".join(
         f"{one_line(key):<{width}}  {one_line(_plain(value))}" for key, value in values.items()
     )
-
-
-def images_table(images: Iterable[ListedImage]) -> str:
-    """Return the table of ``jobctl images ls``."""
-    rows = [
-        [
-            image.tag,
-            ("current" if image.current else "outdated") if image.present else "not built",
-            "-" if image.size is None else size(image.size),
-            (image.id or "-").removeprefix("sha256:")[:12],
-        ]
-        for image in images
-    ]
-    return table(["IMAGE", "STATE", "SIZE", "ID"], rows)
 
 
 def finding(word: str, what: str, seen: str, *, fix: str | None = None) -> str:
@@ -134,21 +90,6 @@ def age(job: Job) -> str:
             count = seconds // length
             return f"{count} {unit}{'s' if count > 1 else ''}"
     return "now"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return columns as wide as they have to be."""
-    lines = [head, *([_cell(text) for text in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
-
-
-def _cell(text: str) -> str:
-    text = one_line(text)
-    return text if len(text) <= MOST_CELL else text[: MOST_CELL - 1] + "…"
 
 
 def size(count: int) -> str:

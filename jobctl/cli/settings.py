@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import typer
 
 from jobctl.cli import render
 from jobctl.cli.context import AsJson, Options, broker, progress
+from jobctl.cli.listings import SETTINGS, Output, OutputOption, chosen
 from jobctl.errors import JobctlError
 
 config = typer.Typer(help="Look at the configuration, or bring an older one.", no_args_is_help=True)
@@ -28,6 +28,7 @@ def show(
     apps: Annotated[
         list[str] | None, typer.Argument(metavar="[APP...]", help="Only these apps.")
     ] = None,
+    output: OutputOption = None,
     json: AsJson = False,
 ) -> None:
     """Print every value in force and where it came from.
@@ -36,21 +37,18 @@ def show(
     """
     from jobctl import provenance
 
-    desk = broker(context)
+    wanted, desk = chosen(output, json=json), broker(context)
     for app in apps or ():
         desk.catalogue.section(app)
-    wanted = [f"apps.{app}." for app in apps or ()]
+    prefixes = [f"apps.{app}." for app in apps or ()]
     found = [
         setting
         for setting in provenance.settings(desk.catalogue)
-        if not wanted or setting.key.startswith(tuple(wanted))
+        if not prefixes or setting.key.startswith(tuple(prefixes))
     ]
-    if json:
-        print(render.as_json([asdict(setting) for setting in found]))
-        return
-    progress(f"{desk.config.path}, {_why(context)}; records are in {desk.directory}")
-    rows = [[one.key, render.compact(one.value), one.source] for one in found]
-    print(render.table(["KEY", "VALUE", "SOURCE"], rows))
+    if wanted in (Output.TABLE, Output.WIDE):
+        progress(f"{desk.config.path}, {_why(context)}; records are in {desk.directory}")
+    SETTINGS.show(found, wanted)
 
 
 def _why(context: typer.Context) -> str:
@@ -93,7 +91,7 @@ def import_(
     try:
         text = ini.read_bytes().decode()
     except OSError as error:
-        raise JobctlError(f"can't read {ini}: {error.strerror}") from None
+        raise JobctlError(f"can't read {ini}: {error.strerror}; name another file") from None
     except UnicodeDecodeError:
         raise JobctlError(f"{ini}: not UTF-8; convert it, as with: iconv -f latin1") from None
     target = output or Path("config.yaml")
@@ -109,4 +107,4 @@ def import_(
     except FileExistsError:
         raise JobctlError(f"{output} is there already; remove it, or name another file") from None
     except OSError as error:
-        raise JobctlError(f"can't write {output}: {error.strerror}") from None
+        raise JobctlError(f"can't write {output}: {error.strerror}; name another file") from None

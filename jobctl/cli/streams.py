@@ -46,7 +46,9 @@ def finish() -> None:
         _give_up()
     except OSError as error:
         _give_up()
-        raise JobctlError(f"can't write standard output: {error.strerror}") from None
+        raise JobctlError(
+            f"can't write standard output: {error.strerror}; send it elsewhere"
+        ) from None
 
 
 def secret(what: str, *, line: bool = False) -> str:
@@ -58,11 +60,13 @@ def secret(what: str, *, line: bool = False) -> str:
     source = sys.stdin.buffer
     data = source.readline(MOST_BYTES + 1) if line else source.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
-        raise UsageError(f"{what} on standard input is longer than {MOST_BYTES} bytes")
+        raise UsageError(f"{what} on standard input is longer than {MOST_BYTES} bytes; give less")
     try:
         return data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        raise UsageError(f"{what} on standard input is no UTF-8") from None
+        raise UsageError(
+            f"{what} on standard input is no UTF-8; convert it, as with: iconv"
+        ) from None
 
 
 def _give_up() -> None:

@@ -9,6 +9,7 @@ from jobctl import jobfiles, probe, startup
 from jobctl.broker import KILLED, Broker
 from jobctl.conformance.trial import Failed, Trial
 from jobctl.errors import JobctlError
+from jobctl.progress import Step
 
 PRIVATE_FILE, PRIVATE_DIRECTORY = 0o600, 0o700
 # What belongs to the user rather than to one of the jobs.
@@ -21,7 +22,7 @@ def launch(trial: Trial) -> str:
     began = time.monotonic()
     trial.launched = trial.broker.run(trial.order)
     seconds = time.monotonic() - began
-    trial.broker.report(f"examining {trial.job.job_id}")
+    trial.broker.report(Step(f"examining {trial.job.job_id}"))
     return f"in {seconds:.1f} s"
 
 
@@ -47,7 +48,7 @@ def stop(trial: Trial) -> str:
         ended = "ended" if before.ended else f"was restarted {before.restarts} times"
         code = "" if before.exit_code is None else f" ({before.exit_code})"
         raise Failed(f"the app {ended} by itself{code} meanwhile{_log(trial)}")
-    broker.report(f"stopping {job_id}")
+    broker.report(Step(f"stopping {job_id}"))
     began = time.monotonic()
     broker.stop(job_id)
     seconds = time.monotonic() - began

@@ -67,7 +67,7 @@ class Trial:
         for role, container in zip(roles, self.job.container_ids, strict=True):
             details = self.broker.engine.details(container)
             if details is None:
-                raise JobctlError(f"the container of the {role} was removed meanwhile")
+                raise JobctlError(f"the container of the {role} was removed meanwhile; try again")
             yield Inspected(container, role, details)
 
     def processes(self, container: Inspected) -> list[Process]:

@@ -120,6 +120,20 @@ def limits(subject: Subject) -> Answer:
     return ok("memory, cpus, pids")
 
 
+def cgroups(subject: Subject) -> Answer:
+    """Say with what the engine limits, and what that means for a rootless one."""
+    facts = subject.facts
+    if facts.cgroups is None:
+        return warning(
+            "the engine has none: it can neither limit containers nor tell what they take",
+            _how_to_limit(facts),
+        )
+    if facts.cgroups == "1":
+        seen = "version 1: a rootful engine can limit with it, a rootless one could not"
+        return warning(seen, _how_to_limit(facts)) if facts.rootless else ok(seen)
+    return ok(f"version {facts.cgroups}")
+
+
 def _how_to_limit(facts: Facts) -> str:
     if facts.rootless:
         return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import jobctl
@@ -88,8 +88,16 @@ def directory(subject: Subject) -> Answer:
         return problem(
             f"{described} is open to others",
             f"chmod 700 {path}, or use jobctl, which does that too",
+            fixable=True,
         )
     return ok(described)
+
+
+def close_directory(subject: Subject) -> list[str]:
+    """Close the caller's directory to others."""
+    path = subject.broker.directory
+    jobfiles.ensure_private_directory(path)
+    return [f"{path} ({people.describe(path)})"]
 
 
 def contents(subject: Subject) -> Answer:
@@ -98,7 +106,8 @@ def contents(subject: Subject) -> Answer:
     if not path.is_dir():
         return ok("there are none")
     try:
-        wrong = sorted(_open_to_others(path))
+        owners = _owners(path)
+        wrong = sorted(_open_to_others(path, owners))
         count = sum(1 for _ in path.iterdir())
     except PermissionError as error:
         return unknown(f"{path}: {error.strerror}")
@@ -108,8 +117,20 @@ def contents(subject: Subject) -> Answer:
         return problem(
             f"{names}{more}: can be read by others, or are another's",
             f"chmod -R go= {path}; change a password or key that others may have read",
+            fixable=any(_close(one, owners(one), only_look=True) for one in wrong),
         )
     return ok(f"{count}, which nobody else can read")
+
+
+def close(subject: Subject) -> list[str]:
+    """Close the files to others that are the caller's, or those of the caller's jobs."""
+    path = subject.broker.directory
+    owners = _owners(path)
+    return [
+        f"{one.name} ({people.describe(one)}), which others may have read until now"
+        for one in sorted(_open_to_others(path, owners))
+        if _close(one, owners(one))
+    ]
 
 
 def authority_files(subject: Subject) -> Answer:
@@ -118,6 +139,9 @@ def authority_files(subject: Subject) -> Answer:
     certificate, key = path / "ca.crt", path / "ca.key"
     if not (certificate.exists() or key.exists()):
         return ok("made with the first job")
+    anew = "jobctl ca path makes it anew, with the same key; give it to your clients"
+    if not certificate.exists():
+        return warning(f"{certificate} is missing", anew, fixable=True)
     try:
         pair = certs.Pair(certificate.read_bytes(), key.read_bytes())
         certs.check(pair)
@@ -129,11 +153,23 @@ def authority_files(subject: Subject) -> Answer:
             "move both away; the next job starts a new one, which clients have to be given",
         )
     if days < 0:
+        return warning(f"{certificate} has expired", anew, fixable=True)
+    # Not by its addresses: they come and go with networks, and jobs on loopback need none.
+    host = certs.Subjects(authority.host_subjects().names, frozenset())
+    if not names.cover(host):
         return warning(
-            f"{certificate} has expired", "jobctl ca path makes it anew; give it to your clients"
+            f"{certificate} does not speak for {', '.join(sorted(host.names - names.names))}, as "
+            "this host is called now",
+            anew,
+            fixable=True,
         )
-    known = "this host" if names.cover(authority.host_subjects()) else "names this host had"
-    return ok(f"{certificate}: for {known} and nobody else, {days:.0f} days left")
+    return ok(f"{certificate}: for this host and nobody else, {days:.0f} days left")
+
+
+def renew_authority(subject: Subject) -> list[str]:
+    """Make the certificate of the caller's authority anew; what it signed stays valid."""
+    path = subject.broker.authority()
+    return [f"{path} is made anew, with the same key: give it to your clients"]
 
 
 def _foreign(found: os.stat_result) -> bool:
@@ -142,14 +178,37 @@ def _foreign(found: os.stat_result) -> bool:
     return found.st_uid not in (0, os.getuid()) or ownership.others_may_write(found)
 
 
-def _open_to_others(directory: Path) -> Iterator[Path]:
-    # The files of a job are for whom its containers run as.
+def _owners(directory: Path) -> Callable[[Path], set[int]]:
+    """Return what tells whose a file may be: those of a job are for whom its containers run as."""
     own = {os.getuid(), account(os.getuid(), os.getgid(), rootless=False).owner}
     ids = jobfiles.job_ids(directory)
     of_jobs = {path for job_id in ids for path in jobfiles.files_of(directory, job_id)}
+    return lambda path: own if path in of_jobs else {os.getuid()}
+
+
+def _open_to_others(directory: Path, owners: Callable[[Path], set[int]]) -> Iterator[Path]:
     for path in directory.iterdir():
         found = path.lstat()
         if stat.S_ISLNK(found.st_mode):
             continue
-        if found.st_mode & 0o077 or found.st_uid not in (own if path in of_jobs else {os.getuid()}):
+        if found.st_mode & 0o077 or found.st_uid not in owners(path):
             yield path
+
+
+def _close(path: Path, owners: Collection[int], *, only_look: bool = False) -> bool:
+    """Take the rights of others from a file, if it is one of the ``owners``'; return whether so.
+
+    Not from one that has another name too: others may have linked here what is for everybody.
+    """
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        is_file = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+        if found.st_uid not in owners or not (is_file or stat.S_ISDIR(found.st_mode)):
+            return False
+        if not only_look:
+            # By way of /proc: a descriptor that opens nothing (O_PATH) can't be changed itself.
+            Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IMODE(found.st_mode) & ~0o077)
+        return True
+    finally:
+        os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,11 +18,15 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """What one look came to: what was seen, and what to do about it if there is something."""
+    """What one look came to: what was seen, and what to do about it if there is something.
+
+    ``fixable``: ``jobctl.doctor.mending`` does that, or a part of it.
+    """
 
     verdict: Verdict
     seen: str
     fix: str | None = None
+    fixable: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Finding:
     verdict: Verdict
     seen: str
     fix: str | None
+    fixable: bool
 
 
 class NotSeen(Exception):
@@ -44,16 +50,35 @@ def ok(seen: str) -> Answer:
     return Answer(Verdict.OK, seen)
 
 
-def warning(seen: str, fix: str) -> Answer:
+def warning(seen: str, fix: str, *, fixable: bool = False) -> Answer:
     """Return a risk."""
-    return Answer(Verdict.WARNING, seen, fix)
+    return Answer(Verdict.WARNING, seen, fix, fixable)
 
 
-def problem(seen: str, fix: str | None = None) -> Answer:
+def problem(seen: str, fix: str | None = None, *, fixable: bool = False) -> Answer:
     """Return what has to be mended; without ``fix``, what was seen says how."""
-    return Answer(Verdict.PROBLEM, seen, fix)
+    return Answer(Verdict.PROBLEM, seen, fix, fixable)
 
 
 def unknown(seen: str) -> Answer:
     """Return that it can't be told, and why."""
     return Answer(Verdict.UNKNOWN, seen)
+
+
+def worst(answers: Sequence[Answer]) -> Answer:
+    """Return what looks at several things come to: the worst of them, and the others like it."""
+    order = [Verdict.PROBLEM, Verdict.WARNING, Verdict.UNKNOWN, Verdict.OK]
+    verdict = min((one.verdict for one in answers), key=order.index)
+    like = [one for one in answers if one.verdict == verdict]
+    fixes = dict.fromkeys(one.fix for one in like if one.fix)
+    return Answer(
+        verdict,
+        "; ".join(one.seen for one in like),
+        "; ".join(fixes) or None,
+        any(one.fixable for one in like),
+    )
+
+
+def in_words(error: OSError) -> str:
+    """Return what the system refused, and of which file if it was one."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -9,6 +9,7 @@ from jobctl import hosts, startup
 from jobctl.containers import BYPASS, NETWORK
 from jobctl.doctor.finding import Answer, NotSeen, ok, problem, warning
 from jobctl.doctor.subject import Subject
+from jobctl.engines.base import Network
 from jobctl.errors import JobctlError
 from jobctl.job import Job
 
@@ -26,6 +27,7 @@ def apart(subject: Subject) -> Answer:
             f"the network {NETWORK} lets its containers reach each other",
             f"remove the jobs that are on it, and: docker network rm {NETWORK} (the next job "
             "makes it anew)",
+            fixable=not _in_use(subject, found),
         )
     if any(_BRIDGE_UNFILTERED in text for text in subject.facts.warnings):
         return problem(
@@ -33,6 +35,16 @@ def apart(subject: Subject) -> Answer:
             "sysctl net.bridge.bridge-nf-call-iptables=1, and ip6tables likewise",
         )
     return ok(f"the network {NETWORK} lets them reach nothing of each other")
+
+
+def make_anew(subject: Subject) -> list[str]:
+    """Make the network anew, isolated, if no container is on it, ended ones included."""
+    found = subject.engine.network(NETWORK)
+    if found is None or found.isolated or _in_use(subject, found):
+        return []
+    subject.engine.remove_network(found.id)
+    subject.engine.ensure_network(NETWORK)
+    return [f"the network {NETWORK}, which no container was on, is made anew, isolated"]
 
 
 def addresses(subject: Subject) -> Answer:
@@ -79,6 +91,12 @@ def default_bind(subject: Subject) -> Answer:
         f"{address} in {origin}: each job is reached from the network, {_firewall(subject)}",
         "general.bind_address: 127.0.0.1, and --bind for those that are to be reached",
     )
+
+
+def _in_use(subject: Subject, network: Network) -> bool:
+    # Asked anew: between a look and the repair somebody may have launched something.
+    containers = subject.engine.containers()
+    return any({network.id, NETWORK} & container.networks for container in containers)
 
 
 def _routed(subnets: Sequence[str]) -> bool:

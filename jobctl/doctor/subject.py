@@ -6,6 +6,7 @@ asked for twice.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,10 +17,10 @@ from jobctl import config
 from jobctl.broker import Broker
 from jobctl.config import Config
 from jobctl.doctor.finding import NotSeen
-from jobctl.engines.base import Engine, Facts
+from jobctl.engines.base import Container, Engine, Facts
 from jobctl.errors import JobctlError
 from jobctl.job import Job
-from jobctl.ledger import Ledger
+from jobctl.ledger import Ledger, silent
 from jobctl.locks import Locks
 from jobctl.registry import Registry
 
@@ -36,6 +37,7 @@ class Subject:
 
     path: Path
     given_engine: Engine | None = field(default=None, repr=False)
+    report: Callable[[str], None] = silent
 
     @cached_property
     def _engine(self) -> Engine | JobctlError:
@@ -76,7 +78,18 @@ class Subject:
     @cached_property
     def facts(self) -> Facts:
         """What the engine says of itself."""
-        return self.engine.facts()
+        return self._facts_then[0]
+
+    @property
+    def facts_at(self) -> float:
+        """When it said so by this host's clock, in seconds since the epoch."""
+        return self._facts_then[1]
+
+    @cached_property
+    def _facts_then(self) -> tuple[Facts, float]:
+        before = time.time()
+        facts = self.engine.facts()
+        return facts, (before + time.time()) / 2
 
     @property
     def catalogue(self) -> Config:
@@ -89,18 +102,27 @@ class Subject:
         """What the caller's commands work with; for what it knows, since it puts records right."""
         if isinstance(self._config, JobctlError):
             raise NotSeen("the configuration can't be used")
-        return Broker(self._config)
+        engine = None if isinstance(self._engine, JobctlError) else self._engine
+        return Broker(self._config, self.report, engine)
 
     @property
-    def ledger(self) -> Ledger:
+    def registry(self) -> Registry:
         directory = self.broker.directory
-        return Ledger(Registry(directory, Locks(directory)), self.engine)
+        return Registry(directory, Locks(directory))
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self.registry, self.engine)
+
+    @cached_property
+    def containers(self) -> list[Container]:
+        """All containers of the engine, whosever they are."""
+        return self.engine.containers()
 
     @cached_property
     def jobs(self) -> list[Job]:
         """The caller's jobs as they are on record."""
-        directory = self.broker.directory
-        return list(Registry(directory, Locks(directory)).read().values())
+        return list(self.registry.read().values())
 
     @property
     def live_jobs(self) -> list[Job]:

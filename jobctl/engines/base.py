@@ -6,9 +6,9 @@ containers a job needs is for ``jobctl.containers``, in which order for ``jobctl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Literal, Protocol
+from typing import IO, Literal, NamedTuple, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,7 @@ class Container:
     ``exited``, ``dead``), ``health`` is ``healthy``, ``unhealthy``, ``starting`` or ``None``,
     ``ports`` are the host ports it publishes. ``endpoint`` is the engine's id of its place on a
     network, another one each time that it starts; ``None`` where it has none of its own.
+    ``networks`` are those it is or was on, by name and where the engine says so by id.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Container:
     health: str | None = None
     ports: frozenset[int] = frozenset()
     endpoint: str | None = None
+    networks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,20 +116,6 @@ class Condition:
     finished_at: float = -1
     out_of_memory: bool = False
     stop_grace: int = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Usage:
-    """What a running container uses, counted since it was started.
-
-    ``memory`` is what it has now, in bytes, without files that are only cached. ``received`` and
-    ``sent`` are bytes over the network that it is on or has joined, without loopback.
-    """
-
-    cpu_seconds: float
-    memory: int
-    received: int
-    sent: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +168,29 @@ class Image:
     size: int
 
 
+class Transfer(NamedTuple):
+    """How much of an image has come, in bytes; ``total`` of what is known to be on its way."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What a container has used since it started, and the memory that it has now.
+
+    ``at`` is when that was so, in seconds since the epoch, ``cpu_seconds`` its time on all cores.
+    Of ``memory``, in bytes, the part is left out that the kernel could take back at once.
+    ``received`` and ``sent`` are bytes on its networks, of the one it joined where it did.
+    """
+
+    at: float
+    cpu_seconds: float
+    memory: int
+    received: int
+    sent: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What an engine says of itself and of its host, and how requests get there.
@@ -189,8 +200,9 @@ class Facts:
     ``host`` is its machine's name, ``data_root`` where it keeps its containers there. With
     ``rootless`` it runs as an ordinary user, with ``remapped`` as root, but root in containers is
     another user. ``seccomp`` is the profile that containers get, ``mandatory`` what else confines
-    them. ``unlimited`` is what it can't limit: ``memory``, ``swap``, ``cpus``, ``pids``.
-    ``warnings`` are its own.
+    them. ``unlimited`` is what it can't limit: ``memory``, ``swap``, ``cpus``, ``pids``, and
+    ``cgroups`` the version of what it limits with, ``None`` where it has none. ``warnings`` are its
+    own. ``time`` was its clock's as it answered, in seconds since the epoch, if it tells.
     """
 
     endpoint: str
@@ -206,6 +218,8 @@ class Facts:
     unlimited: frozenset[str]
     live_restore: bool
     warnings: Sequence[str]
+    cgroups: str | None = None
+    time: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,17 +275,14 @@ class Engine(Protocol):
     def condition(self, container: str) -> Condition | None:
         """Return how a container is doing, ``None`` if there is none."""
 
-    def usage(self, container: str) -> Usage | None:
-        """Return what a container uses, ``None`` while it doesn't run or if there is none.
-
-        An engine may take a second to answer; several can be asked at the same time.
-        """
-
     def details(self, container: str) -> Details | None:
         """Return what a container was created with, ``None`` if there is none."""
 
     def processes(self, container: str) -> list[Process]:
         """Return the processes in a container; there are none while it doesn't run or is gone."""
+
+    def usage(self, containers: Sequence[str]) -> dict[str, Usage]:
+        """Return what each of some containers uses; those that don't run are left out."""
 
     def logs(
         self, container: str, *, tail: int | None = None, follow: bool = False
@@ -284,11 +295,18 @@ class Engine(Protocol):
     def network(self, name: str) -> Network | None:
         """Return that bridge as it is, ``None`` if there is none."""
 
+    def remove_network(self, network: str) -> None:
+        """Remove a network, by its id; one that is gone is fine.
+
+        Raises:
+            EngineRefused: a running container is on it.
+        """
+
     def image(self, tag: str) -> Image | None:
         """Return an image, ``None`` if the engine does not have it."""
 
-    def pull(self, tag: str) -> bool:
-        """Fetch an image from its registry; return whether that worked."""
+    def pull(self, tag: str, seen: Callable[[Transfer], None] | None = None) -> bool:
+        """Fetch an image from its registry, tell ``seen`` how it goes, return whether it worked."""
 
     def tag(self, image: str, tag: str) -> None:
         """Give an image another name."""

@@ -30,6 +30,7 @@ from jobctl.engines.base import (
     Image,
     Network,
     Process,
+    Transfer,
     Usage,
 )
 from jobctl.engines.docker_values import (
@@ -42,6 +43,7 @@ from jobctl.engines.docker_values import (
     host_kwargs,
     network_from,
     processes_from,
+    transfers,
     transport,
     usage_from,
 )
@@ -54,6 +56,8 @@ R = TypeVar("R")
 REQUEST_TIMEOUT_S = 60
 CHUNK_BYTES = 1 << 16
 NETWORK_LOOKS = 40
+USAGE_REQUESTS = 8
+"""How many containers are asked about at once; the SDK keeps ten connections."""
 # Two requests to bind one port fail in the engine's allocator or in the kernel, and say so in
 # words only: the API has no code for it (moby/moby, libnetwork/portallocator and portmapper).
 _PORT_BOUND = re.compile(
@@ -86,7 +90,9 @@ def _translating() -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        raise EngineRefused(f"the engine refused: {error.explanation or error}") from error
+        raise EngineRefused(
+            f"the engine refused: {error.explanation or error}; see its log, or: jobctl doctor"
+        ) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise EngineUnreachable(
             f"the engine did not answer: {_reason(error)}; if it is being restarted, try again in "
@@ -171,7 +177,9 @@ class DockerEngine:
             raise ImageMissing(spec.image) from None
         except APIError as error:
             if error.status_code == 409:
-                raise ClaimLost(f'the container name "{spec.name}" is taken') from None
+                raise ClaimLost(
+                    f'the container name "{spec.name}" is taken; choose another --port'
+                ) from None
             raise
         return str(created["Id"])
 
@@ -181,7 +189,10 @@ class DockerEngine:
             self._api.start(container)
         except APIError as error:
             if _PORT_BOUND.search(str(error.explanation)):
-                raise ClaimLost(f"the port is taken: {error.explanation}") from None
+                raise ClaimLost(
+                    f"the port is taken: {error.explanation}; end what has it, or choose "
+                    "another --port"
+                ) from None
             if _NO_GPU.search(str(error.explanation)):
                 raise JobctlError(
                     "the engine can't give containers a GPU: install the NVIDIA Container Toolkit "
@@ -217,15 +228,6 @@ class DockerEngine:
         return condition_from(answer)
 
     @translated
-    def usage(self, container: str) -> Usage | None:
-        try:
-            # Without `one_shot` the engine looks twice, a second apart, to tell a rate as well.
-            answer = self._api.stats(container, stream=False, one_shot=True)
-        except NotFound:
-            return None
-        return usage_from(answer)
-
-    @translated
     def details(self, container: str) -> Details | None:
         try:
             return details_from(self._api.inspect_container(container))
@@ -242,6 +244,21 @@ class DockerEngine:
             if _NOT_RUNNING.search(str(error.explanation)):
                 return []
             raise
+
+    @translated
+    def usage(self, containers: Sequence[str]) -> dict[str, Usage]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(USAGE_REQUESTS) as pool:
+            found = zip(containers, pool.map(self._usage, containers), strict=True)
+            return {container: usage for container, usage in found if usage}
+
+    def _usage(self, container: str) -> Usage | None:
+        try:
+            # One-shot: the engine would else take a second look after a second.
+            return usage_from(self._api.stats(container, stream=False, one_shot=True))
+        except NotFound:
+            return None
 
     @translated
     def logs(
@@ -278,12 +295,20 @@ class DockerEngine:
                 return found
             time.sleep(0.05)  # whoever was first has its claim, but is not listed yet
         reason = refused.explanation if refused else "it vanished"
-        raise JobctlError(f'the engine has no network "{name}" and could not make it: {reason}')
+        raise JobctlError(
+            f'the engine has no network "{name}" and could not make it: {reason}; see: docker '
+            "network ls"
+        )
 
     @translated
     def network(self, name: str) -> Network | None:
         networks = self._api.networks(names=[name], filters={"label": "jobctl.network"})
         return next((network_from(found) for found in networks if found["Name"] == name), None)
+
+    @translated
+    def remove_network(self, network: str) -> None:
+        with suppress(NotFound):
+            self._api.remove_network(network)
 
     def _network_id(self, name: str) -> str | None:
         found = self.network(name)
@@ -299,13 +324,23 @@ class DockerEngine:
         return Image(id=answer["Id"], tag=tag, labels=labels, size=answer["Size"])
 
     @translated
-    def pull(self, tag: str) -> bool:
+    def pull(self, tag: str, seen: Callable[[Transfer], None] | None = None) -> bool:
         repository, version = parse_repository_tag(tag)
+        failed = False
+
+        def answers() -> Iterator[Mapping[str, Any]]:
+            nonlocal failed
+            for answer in self._api.pull(repository, version or "latest", stream=True, decode=True):
+                failed |= "error" in answer
+                yield answer
+
         try:
-            self._api.pull(repository, tag=version or "latest")
+            for so_far in transfers(answers()):
+                if seen:
+                    seen(so_far)
         except APIError:
             return False
-        return True
+        return not failed
 
     @translated
     def tag(self, image: str, tag: str) -> None:
@@ -344,7 +379,10 @@ class DockerEngine:
             changes=[f'LABEL "{key}"="{value}"' for key, value in labels.items()],
         )
         if '"error"' in answer:
-            raise JobctlError(f"the engine could not import {tag}: {answer.strip()}")
+            raise JobctlError(
+                f"the engine could not import {tag}: {answer.strip()}; see whether it has room: "
+                "jobctl doctor"
+            )
 
     def close(self) -> None:
         self._api.close()
@@ -363,4 +401,4 @@ def _build_lines(answers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
             error = answer.get("error", error)
             yield from str(answer.get("stream", "")).splitlines()
     if error is not None:
-        raise JobctlError(f"the build failed: {error}")
+        raise JobctlError(f"the build failed: {error}; see what it wrote")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from jobctl.engines.base import (
     Network,
     Process,
     Publish,
+    Transfer,
     Usage,
 )
 
@@ -139,6 +140,8 @@ def container_from(entry: Mapping[str, Any]) -> Container:
             port["PublicPort"] for port in entry.get("Ports") or [] if "PublicPort" in port
         ),
         endpoint=next(filter(None, endpoints), None),
+        networks=frozenset(networks)
+        | {id_ for network in networks.values() if (id_ := network.get("NetworkID"))},
     )
 
 
@@ -157,25 +160,6 @@ def condition_from(answer: Mapping[str, Any]) -> Condition:
         finished_at=datetime.fromisoformat(state["FinishedAt"]).timestamp(),
         out_of_memory=bool(state.get("OOMKilled")),
         stop_grace=answer["Config"].get("StopTimeout") or 10,
-    )
-
-
-def usage_from(answer: Mapping[str, Any]) -> Usage | None:
-    """Return a container's usage from the engine's stats answer.
-
-    Of a container that doesn't run that has zeros and no memory. What is cached of files counts
-    as ``docker stats`` does it; the key for it is another with each version of cgroups.
-    """
-    memory, networks = answer.get("memory_stats") or {}, (answer.get("networks") or {}).values()
-    if "usage" not in memory:
-        return None
-    kept = memory.get("stats") or {}
-    cached = kept.get("total_inactive_file", kept.get("inactive_file", 0))
-    return Usage(
-        cpu_seconds=answer["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
-        memory=max(0, memory["usage"] - cached),
-        received=sum(network["rx_bytes"] for network in networks),
-        sent=sum(network["tx_bytes"] for network in networks),
     )
 
 
@@ -253,6 +237,45 @@ def processes_from(answer: Mapping[str, Any]) -> list[Process]:
     ]
 
 
+def usage_from(answer: Mapping[str, Any]) -> Usage | None:
+    """Return what a container uses from the engine's stats answer, ``None`` if it doesn't run.
+
+    That answer is from the year 1 then. Memory is counted as ``docker stats`` does it: without
+    the page cache that is not in use, which has a name for each version of cgroups.
+    """
+    at = datetime.fromisoformat(answer["read"]).timestamp()
+    memory = answer.get("memory_stats") or {}
+    if at < 0 or "usage" not in memory:
+        return None
+    details = memory.get("stats") or {}
+    cache = details.get("total_inactive_file", details.get("inactive_file", 0))
+    networks = (answer.get("networks") or {}).values()
+    return Usage(
+        at=at,
+        cpu_seconds=answer["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
+        memory=max(0, memory["usage"] - cache),
+        received=sum(network["rx_bytes"] for network in networks),
+        sent=sum(network["tx_bytes"] for network in networks),
+    )
+
+
+def transfers(answers: Iterable[Mapping[str, Any]]) -> Iterator[Transfer]:
+    """Yield how much of an image has come, from what the engine says while it pulls its layers."""
+    layers: dict[str, Transfer] = {}
+    for answer in answers:
+        layer, detail = answer.get("id", ""), answer.get("progressDetail") or {}
+        if answer.get("status") == "Downloading" and detail.get("total"):
+            layers[layer] = Transfer(done=detail.get("current", 0), total=detail["total"])
+        elif answer.get("status") == "Download complete" and layer in layers:
+            layers[layer] = Transfer(done=layers[layer].total, total=layers[layer].total)
+        else:
+            continue
+        yield Transfer(
+            done=sum(one.done for one in layers.values()),
+            total=sum(one.total for one in layers.values()),
+        )
+
+
 def network_from(answer: Mapping[str, Any]) -> Network:
     """Return a network from an entry of the engine's list answer."""
     pools = (answer.get("IPAM") or {}).get("Config") or ()
@@ -309,4 +332,20 @@ def facts_from(
         ),
         live_restore=bool(answer.get("LiveRestoreEnabled")),
         warnings=answer.get("Warnings") or [],
+        cgroups=_cgroups(answer),
+        time=_time(answer),
     )
+
+
+def _cgroups(answer: Mapping[str, Any]) -> str | None:
+    """Return the version of cgroups that an engine uses; one that may use none has a driver so."""
+    if answer.get("CgroupDriver") in (None, "", "none"):
+        return None
+    return str(answer.get("CgroupVersion") or "1").removeprefix("v")
+
+
+def _time(answer: Mapping[str, Any]) -> float | None:
+    try:
+        return datetime.fromisoformat(answer["SystemTime"]).timestamp()
+    except (KeyError, TypeError, ValueError):  # engines like Docker's need not tell
+        return None

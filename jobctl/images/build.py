@@ -9,23 +9,23 @@ import os
 import re
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobctl.engines.base import Engine, Image
+from jobctl.engines.base import Engine, Image, Transfer
 from jobctl.errors import EngineUnreachable, ImageMissing, JobctlError
 from jobctl.images.debian import import_base
 from jobctl.images.site import proxy_args, site_files
 from jobctl.images.source import BASE, OURS, Source, context, digest, plain
-
-Report = Callable[[str], None]
+from jobctl.progress import Report, Step
 
 LABEL = "jobctl.build"
 """The label with the digest of what an image was built from."""
 
 LAST_LINES = 20
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_STEP = re.compile(r"Step \d+/\d+ : ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -72,17 +72,18 @@ def ensure_image(
     for parent in source.parents:
         if parent.startswith(OURS):
             ensure_image(engine, parent, sources, report)
-    report(f"{tag}: building, {_why(found, rebuild=rebuild)}")
+    report(Step(f"{tag}: building, {_why(found, rebuild=rebuild)}"))
     labels = {LABEL: wanted}
     recipe = source.recipe
     if tag == BASE and isinstance(recipe, Path) and not _from_registry(engine, source, report):
-        import_base(engine, recipe, tag=tag, instead_of=source.parents[0], labels=labels)
+        parent = source.parents[0]
+        import_base(engine, recipe, tag=tag, instead_of=parent, labels=labels, report=report)
     else:
         _build(engine, source, labels, report, rebuild=rebuild)
     built = engine.image(tag)
     if built is None:
         raise JobctlError(f"{tag} was built and is gone again; somebody removed it: try again")
-    report(f"{tag}: done, {built.size / 1e6:.0f} MB")
+    report(Step(f"{tag}: done, {built.size / 1e6:.0f} MB"))
     return built
 
 
@@ -117,25 +118,34 @@ def _without_source(engine: Engine, tag: str, report: Report) -> Image:
             f"{tag.removeprefix(OURS)}/Dockerfile in a directory of images; see: jobctl images ls"
         )
     if found is None:
-        report(f"{tag}: pulling")
-        found = engine.image(tag) if engine.pull(tag) else None
+        found = engine.image(tag) if _pull(engine, tag, Step(f"{tag}: pulling"), report) else None
     if found is None:
         raise ImageMissing(tag)
     return found
 
 
+def _pull(engine: Engine, tag: str, step: Step, report: Report) -> bool:
+    """Return whether an image could be pulled, which ``step`` says, and how much of it came."""
+
+    def seen(so_far: Transfer) -> None:
+        report(Step(step, depth=step.depth, passing=True, done=so_far.done, total=so_far.total))
+
+    report(step)
+    return engine.pull(tag, seen)
+
+
 def _from_registry(engine: Engine, source: Source, report: Report) -> bool:
     """Return whether the engine has, or can pull, what the base image starts from; say which."""
     parent = source.parents[0]
-    report(f"{source.tag}: looking for {parent} in the engine's registry")
-    if engine.pull(parent):
-        report(f"{source.tag}: from {parent}, which the engine pulled from a registry")
-    elif engine.image(parent):
-        report(f"{source.tag}: from {parent}, which the engine has; no registry gave a newer one")
+    look = Step(f"{source.tag}: looking for {parent} in the engine's registry", depth=1)
+    if pulled := _pull(engine, parent, look, report):
+        how = f"from {parent}, which the engine pulled from a registry"
+    elif found := engine.image(parent):
+        how = f"from {parent}, which the engine has; no registry gave a newer one"
     else:
-        report(f"{source.tag}: with mmdebstrap, because no registry gave the engine {parent}")
-        return False
-    return True
+        how = f"with mmdebstrap, because no registry gave the engine {parent}"
+    report(Step(f"{source.tag}: {how}", depth=1))
+    return pulled or bool(found)
 
 
 def _build(
@@ -153,7 +163,7 @@ def _build(
             ):
                 if said := _said(line):
                     last.append(said)
-                    report(said)
+                    report(Step(said, depth=1 if _STEP.match(said) else 2))
         except EngineUnreachable:
             raise
         except JobctlError as error:

@@ -17,6 +17,7 @@ from typing import IO, Any
 from jobctl.engines.base import Engine
 from jobctl.errors import JobctlError
 from jobctl.images.site import apt_proxy_environment
+from jobctl.progress import Report, Step
 
 SUITE = "bookworm"
 # Files get no later time than this, so that the same packages make the same image.
@@ -37,7 +38,13 @@ _TIDY = 'rm -rf "$1"/etc/apt/preferences.d/merged "$1"/var/log/* "$1"/var/cache/
 
 
 def import_base(
-    engine: Engine, recipe: Path, *, tag: str, instead_of: str, labels: Mapping[str, str]
+    engine: Engine,
+    recipe: Path,
+    *,
+    tag: str,
+    instead_of: str,
+    labels: Mapping[str, str],
+    report: Report,
 ) -> None:
     """Make the image ``tag`` of the packages and the exclusions listed in the directory ``recipe``.
 
@@ -56,7 +63,7 @@ def import_base(
     ):
         assert process.stdout is not None  # noqa: S101, for mypy: stdout=PIPE above
         try:
-            rootfs = io.BufferedReader(_Rootfs(process, process.stdout, errors), 1 << 20)
+            rootfs = io.BufferedReader(_Rootfs(process, process.stdout, errors, report), 1 << 20)
             engine.import_image(rootfs, tag=tag, labels=labels)
         finally:
             process.terminate()
@@ -109,9 +116,14 @@ class _Rootfs(io.RawIOBase):
     """
 
     def __init__(
-        self, process: subprocess.Popen[bytes], stdout: IO[bytes], errors: IO[bytes]
+        self,
+        process: subprocess.Popen[bytes],
+        stdout: IO[bytes],
+        errors: IO[bytes],
+        report: Report,
     ) -> None:
         self._process, self._stdout, self._errors = process, stdout, errors
+        self._report, self._read = report, 0
 
     def readable(self) -> bool:
         return True
@@ -121,6 +133,10 @@ class _Rootfs(io.RawIOBase):
         if not data and (code := self._process.wait()):
             self._errors.seek(0)
             said = self._errors.read().decode(errors="replace").strip()[-2000:]
-            raise JobctlError(f"mmdebstrap failed ({code}){_advice()}. It said:\n{said}")
+            raise JobctlError(f"mmdebstrap failed ({code}){_advice()}; see what it said:\n{said}")
+        self._read += len(data)
+        self._report(
+            Step("the engine gets what mmdebstrap makes", depth=2, passing=True, done=self._read)
+        )
         buffer[: len(data)] = data
         return len(data)

@@ -100,7 +100,7 @@ def _parents(dockerfile: Path) -> tuple[str, ...]:
     try:
         text = dockerfile.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise JobctlError(f'can\'t read "{dockerfile}": {error}') from None
+        raise JobctlError(f'can\'t read "{dockerfile}": {error}; mend it') from None
     stages = {"scratch", *(stage.lower() for stage in _STAGE.findall(text))}
     tags = (plain(tag) for tag in _FROM.findall(text) if tag.lower() not in stages)
     return tuple(dict.fromkeys(tags))
@@ -109,7 +109,10 @@ def _parents(dockerfile: Path) -> tuple[str, ...]:
 def _line(tag: str, sources: Mapping[str, Source], above: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Return the longest line of sources that ends with ``tag``."""
     if tag in above:
-        raise JobctlError(f"images start from each other: {' from '.join((*above, tag))}")
+        raise JobctlError(
+            f"images start from each other: {' from '.join((*above, tag))}; change one of their "
+            "FROM"
+        )
     lines = [
         _line(parent, sources, (*above, tag))
         for parent in sources[tag].parents

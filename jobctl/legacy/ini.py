@@ -82,14 +82,20 @@ def _values(text: str, source: Path) -> configparser.RawConfigParser:
     try:
         parser.read_string(text, str(source))
     except configparser.DuplicateSectionError as error:
-        what = f"[{error.section}] stands there a second time; make one section of the two"
-        raise JobctlError(f"{source}:{error.lineno}: {what}") from None
+        raise JobctlError(
+            f"{source}:{error.lineno}: [{error.section}] stands there a second time; make one "
+            "section of the two"
+        ) from None
     except configparser.DuplicateOptionError as error:
-        what = f'[{error.section}] has "{error.option}" a second time; remove one of the two'
-        raise JobctlError(f"{source}:{error.lineno}: {what}") from None
+        raise JobctlError(
+            f'{source}:{error.lineno}: [{error.section}] has "{error.option}" a second time; '
+            "remove one of the two"
+        ) from None
     except configparser.MissingSectionHeaderError as error:
-        what = f'"{error.line.strip()}" stands before any section; expected [general] above it'
-        raise JobctlError(f"{source}:{error.lineno}: {what}") from None
+        raise JobctlError(
+            f'{source}:{error.lineno}: "{error.line.strip()}" stands before any section; expected '
+            "[general] above it"
+        ) from None
     except configparser.ParsingError as error:
         number = error.errors[0][0]
         wrong = text.split("\n")[number - 1].strip()

@@ -21,6 +21,12 @@ FIRST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.1
 SHORTEST_ATTEMPT_S = 0.5
 ATTEMPT_TIMEOUT_S = 5
+PATIENCE_S = 2
+"""How long nobody is told what it is that is waited for."""
+
+
+def _silent(_seen: str) -> None:
+    """Tell nobody."""
 
 
 def wait(
@@ -29,18 +35,22 @@ def wait(
     *,
     timeout: float,
     check: Callable[[], None],
+    waiting: Callable[[str], None] = _silent,
 ) -> None:
     """Return once a job is verified.
 
     Polls in tens of milliseconds, for at most ``timeout`` seconds; ``check`` is called each time
-    and raises when there is nothing left to wait for.
+    and raises when there is nothing left to wait for. ``waiting`` is called when it takes long,
+    with what was seen instead, whenever that has changed.
 
     Raises:
         Unprotected: the job is not protected as it has to be.
         JobctlError: the time is over; the message says what was seen last.
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = began + timeout
     pause = FIRST_PAUSE_S
+    told = None
     while True:
         try:
             # Cut shorter, the last attempt would fail for its haste and hide the true reason.
@@ -48,6 +58,9 @@ def wait(
             verify(target, secret, timeout=min(left, ATTEMPT_TIMEOUT_S))
         except NotReady as reason:
             check()
+            if time.monotonic() - began > PATIENCE_S and reason.brief != told:
+                told = reason.brief
+                waiting(told)
             if time.monotonic() + pause > deadline:
                 raise JobctlError(
                     f"not ready after {timeout:g} s: {reason}; see whether the app listens on its "
@@ -74,7 +87,10 @@ def verify(target: Target, secret: Secret, *, timeout: float = ATTEMPT_TIMEOUT_S
         http_auth.verify(client, target, secret)
     elif (answer := client.get(target.path)).failed:
         if answer.status == http.HTTPStatus.UNAUTHORIZED:
-            raise Unprotected("the app asks for a password, and its section says that it has none")
+            raise Unprotected(
+                "the app asks for a password, and its section says that it has none; set "
+                "require_password: true"
+            )
         raise NotReady(f"GET {target.path} answers {answer.status}")
 
 

@@ -46,7 +46,14 @@ class Secret:
 
 
 class NotReady(Exception):
-    """Nothing wrong was seen, but not yet what is needed; the message says what was."""
+    """Nothing wrong was seen, but not yet what is needed; the message says what was.
+
+    ``brief`` says it to somebody who has the time to wait.
+    """
+
+    def __init__(self, message: str, brief: str | None = None) -> None:
+        super().__init__(message)
+        self.brief = brief or message
 
 
 class Unprotected(JobctlError):
@@ -128,10 +135,17 @@ class Client:
         except ssl.SSLCertVerificationError as error:
             raise Unprotected(
                 f"port {target.port} shows a certificate that clients refuse: "
-                f"{error.verify_message}{_CLOCK if error.verify_code in _TIMES else ''}"
+                f"{error.verify_message}{_CLOCK if error.verify_code in _TIMES else ''}; see: "
+                "jobctl doctor"
             ) from None
+        except TimeoutError as error:
+            brief: str | None = f"it takes longer than {self._timeout:.0f} s to answer"
+            raise NotReady(f"port {target.port} does not answer: {error}", brief) from None
         except (OSError, http.client.HTTPException) as error:
-            raise NotReady(f"port {target.port} does not answer: {error}") from None
+            # A gateway opens its port when its app listens; before that, the engine hangs up.
+            nobody = isinstance(error, ConnectionError | ssl.SSLEOFError)
+            brief = "nothing listens yet" if nobody else None
+            raise NotReady(f"port {target.port} does not answer: {error}", brief) from None
         finally:
             connection.close()
 
@@ -139,5 +153,6 @@ class Client:
         shown = connection.sock.getpeercert(binary_form=True)
         if hashlib.sha256(shown or b"").hexdigest() != self.target.fingerprint:
             raise Unprotected(
-                f"port {self.target.port} answers with another certificate than this job's"
+                f"port {self.target.port} answers with another certificate than this job's; see "
+                "who has it: jobctl doctor"
             )

@@ -84,7 +84,9 @@ def verify(client: Client, target: Target, secret: Secret, login_path: str) -> N
     right = _log_in(client, target, login_path, secret.password)
     answer = client.get(target.path, **right)
     if answer.refused or _leads_to(answer, login_path):
-        raise Unprotected("the right password is refused; the app uses another than the job's")
+        raise Unprotected(
+            "the right password is refused; the app uses another than the job's; make it use that"
+        )
     if answer.failed:
         raise NotReady(f"GET {target.path} answers {answer.status}")
 
@@ -97,7 +99,10 @@ def _log_in(client: Client, target: Target, login_path: str, password: str) -> d
         raise NotReady(f"GET {login_path} answers {page.status} and no form with a password")
     action = form.target(login_path)
     if action is None:
-        raise Unprotected(f'the login form of {login_path} goes elsewhere: "{form.action}"')
+        raise Unprotected(
+            f'the login form of {login_path} goes elsewhere: "{form.action}"; have it stay in '
+            "the app"
+        )
     cookies = _cookies(page)
     headers = {
         "Content-Type": "application/x-www-form-urlencoded",
@@ -129,7 +134,7 @@ def _shut_out(answer: Answer, target: Target, login_path: str, how: str) -> None
         raise NotReady(f"GET {target.path} answers {answer.status}")
     raise Unprotected(
         f"the app is open: GET {target.path} {how} answers {answer.status} instead of 401, 403 or "
-        f"a redirect to {login_path}"
+        f"a redirect to {login_path}; have it ask for the password"
     )
 
 

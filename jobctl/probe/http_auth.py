@@ -29,7 +29,9 @@ def verify(client: Client, target: Target, secret: Secret) -> None:
         # The nonce was not taken, whatever the password (RFC 7616, 3.3).
         raise NotReady("the challenge was outdated when it was answered")
     if right.status == http.HTTPStatus.UNAUTHORIZED:
-        raise Unprotected("the right password is refused; the password file is not the job's")
+        raise Unprotected(
+            "the right password is refused; the password file is not the job's; launch it anew"
+        )
     if right.failed:
         raise NotReady(f"GET {target.path} answers {right.status}")
 
@@ -43,7 +45,8 @@ def _refused(client: Client, authorization: Mapping[str, str], how: str) -> str:
         raise NotReady(f"GET {target.path} answers {status}")
     if status != http.HTTPStatus.UNAUTHORIZED:
         raise Unprotected(
-            f"the app is open: GET {target.path} {how} answers {status} instead of 401"
+            f"the app is open: GET {target.path} {how} answers {status} instead of 401; have it "
+            "ask for the password"
         )
     if not challenge.lower().startswith(f"{target.auth} "):
         raise Unprotected(f'expected {target.auth} authentication, got "{challenge}"')
@@ -67,7 +70,10 @@ def digest_authorization(target: Target, secret: Secret, challenge: str) -> str:
         given = parse_keqv_list(parse_http_list(challenge.partition(" ")[2]))
         realm, nonce = given["realm"], given["nonce"]
     except (ValueError, KeyError):
-        raise Unprotected(f'the challenge "{challenge}" is none that a client can answer') from None
+        raise Unprotected(
+            f'the challenge "{challenge}" is none that a client can answer; see what has the '
+            "port: jobctl doctor"
+        ) from None
     a1 = secret.digest_a1 or _md5(f"{target.user}:{realm}:{secret.password}")
     a2 = _md5(f"GET:{target.path}")
     client_nonce = secrets.token_hex(8)

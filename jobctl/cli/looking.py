@@ -1,0 +1,126 @@
+"""Commands that list: ``ps`` and ``top``, ``apps``, ``images ls``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobctl.cli import listings
+from jobctl.cli.context import AsJson, broker
+from jobctl.cli.listings import Output, OutputOption, chosen
+from jobctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from jobctl.broker import Broker
+    from jobctl.job import Job
+
+AllUsers = Annotated[bool, typer.Option(help="Jobs of all users of this engine.")]
+Watch = Annotated[
+    bool, typer.Option("--watch", "-w", help="Redraw the table each second, until Ctrl-C.")
+]
+
+
+def add_to(app: typer.Typer, images: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(ps)
+    app.command()(top)
+    app.command()(apps)
+    images.command("ls")(images_ls)
+
+
+def ps(
+    context: typer.Context,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Ended jobs too.")] = False,
+    all_users: AllUsers = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print ids only, as -o name does.")
+    ] = False,
+    watch: Watch = False,
+    output: OutputOption = None,
+    json: AsJson = False,
+) -> None:
+    """List your jobs.
+
+    Example: jobctl ps --all
+    """
+    desk, listing = broker(context), listings.jobs(owners=all_users)
+    wanted = chosen(output, json=json, names=quiet)
+
+    def look() -> str:
+        found = _jobs(desk, all_users=all_users)
+        return listing.text([job for job in found if everything or not job.ended], wanted)
+
+    _show(look, wanted, watch=watch)
+
+
+def top(
+    context: typer.Context,
+    all_users: AllUsers = False,
+    watch: Watch = False,
+    output: OutputOption = None,
+    json: AsJson = False,
+) -> None:
+    """Show what your running jobs use: CPU of one core, memory, traffic since their start.
+
+    A job is all of its containers. Those that use most CPU come first.
+
+    Example: jobctl top --watch
+    """
+    desk, listing = broker(context), listings.usages(owners=all_users)
+    wanted = chosen(output, json=json)
+
+    def look() -> str:
+        running = [job for job in _jobs(desk, all_users=all_users) if not job.ended]
+        used = sorted(desk.usage(running), key=lambda usage: -usage.cpu)
+        return listing.text(used, wanted)
+
+    _show(look, wanted, watch=watch)
+
+
+def apps(context: typer.Context, output: OutputOption = None, json: AsJson = False) -> None:
+    """List the apps that can be run.
+
+    Example: jobctl apps
+    """
+    from jobctl.containers import image_of
+
+    wanted = chosen(output, json=json)
+    catalogue = broker(context).catalogue
+    found = [
+        {
+            "app": name,
+            "image": image_of(name, section),
+            "secured_by": section.secured_by,
+            "require_password": section.require_password,
+            "source": str(catalogue.origins[name]),
+        }
+        for name, section in catalogue.apps.items()
+    ]
+    listings.APPS.show(found, wanted)
+
+
+def images_ls(context: typer.Context, output: OutputOption = None, json: AsJson = False) -> None:
+    """List the images that jobctl builds.
+
+    Example: jobctl images ls
+    """
+    wanted = chosen(output, json=json)
+    listings.IMAGES.show(broker(context).images(), wanted)
+
+
+def _jobs(desk: Broker, *, all_users: bool) -> list[Job]:
+    return desk.jobs_of_everybody() if all_users else desk.jobs()
+
+
+def _show(look: Callable[[], str], output: Output, *, watch: bool) -> None:
+    if not watch:
+        if text := look():
+            print(text)
+        return
+    if output not in (Output.TABLE, Output.WIDE):
+        raise UsageError(f"--watch redraws a table, and does not go with -o {output}")
+    from jobctl.cli import watching
+
+    watching.watch(look)
