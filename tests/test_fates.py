@@ -78,6 +78,18 @@ def test_each_job_gets_what_is_due(ledger: Ledger, fake: FakeEngine) -> None:
     assert after["job_8001"].status == after["job_8005"].status == "launched"
 
 
+def test_one_that_somebody_is_at_work_on_is_left(ledger: Ledger, fake: FakeEngine) -> None:
+    for port in (8000, 8001):
+        running(ledger, fake, port, expires=1)
+
+    with ledger.locks.held(8000):
+        assert reap(ledger) == {
+            "job_8000": ("skip", "another jobctl is at work on it"),
+            "job_8001": ("stop", "expired"),
+        }
+    assert ledger.reconcile()["job_8000"].status == "launched"
+
+
 def test_idle_for_long_enough(ledger: Ledger, fake: FakeEngine) -> None:
     job = running(ledger, fake, idle_timeout=2 * HOUR)
     assert reap(ledger)[job.job_id] == ("keep", "not looked at before")
@@ -187,6 +199,8 @@ def test_records_that_do_not_say_when_a_job_ended(registry: Registry) -> None:
         ledger.registry.read()[bare.job_id].with_(status=Status.LOST, ended_at=None)
     )
 
+    # Without being told so, it removes none.
+    assert reap(ledger)["job_8000"] == ("keep", "it ended 2 days ago")
     assert reap(ledger, keep_ended=3 * DAY) == {
         "job_8000": ("keep", "it ended 2 days ago"),
         "job_8001": ("keep", "it ended 0 seconds ago"),

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from jobctl.engines.docker import DockerEngine
-from jobctl.locks import Locks
 from tests.bench import Bench
 from tests.engine_proxy import EngineProxy, Fault, When
 from tests.profile import NIGHTLY
@@ -205,27 +204,6 @@ def test_ended_jobs_are_kept_for_their_time(site: Site, engine: DockerEngine) ->
     fates(at(site, "+31d"))
     assert statuses(site) == {waiting["job_id"]: "registered", running["job_id"]: "launched"}
     put_right(site, kept=[running])
-
-
-@needs_faketime
-def test_without_being_told_so_no_ended_job_is_removed(site: Site) -> None:
-    job = run_job(site)
-    site.run("stop", job["job_id"])
-
-    assert fates(at(site, "+3000d"))[job["job_id"]]["action"] == "keep"
-    assert statuses(site) == {job["job_id"]: "stopped"}
-
-
-def test_a_job_that_another_process_is_at_work_on_is_left(site: Site) -> None:
-    job, other = run_job(site), run_job(site)
-    expire(site, job)
-    expire(site, other)
-
-    with Locks(site.directory).held(int(job["port"])):
-        seen = fates(site)
-    assert (seen[job["job_id"]]["action"], seen[other["job_id"]]["action"]) == ("skip", "stop")
-    assert "another jobctl is at work" in seen[job["job_id"]]["why"]
-    assert statuses(site)[job["job_id"]] == "launched"
 
 
 @contextmanager
