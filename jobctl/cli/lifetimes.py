@@ -96,7 +96,10 @@ def reap(
 
 
 def _show(fates: Iterable[Fate], *, dry_run: bool, json: bool) -> None:
-    """Print what came of each job; without a wish for more, only where something did."""
+    """Print what came of each job, or where that is not asked for, of those that are gone.
+
+    What a timer prints every few minutes should be worth a mail.
+    """
     if json:
         print(render.as_json([asdict(fate) for fate in fates]))
         return
@@ -104,7 +107,7 @@ def _show(fates: Iterable[Fate], *, dry_run: bool, json: bool) -> None:
     rows = [
         [fate.job_id, fate.app, words[fate.action], fate.why]
         for fate in fates
-        if not fate.failed and (dry_run or fate.action != "keep")
+        if not fate.failed and (dry_run or fate.action in ("stop", "remove"))
     ]
     if rows:
         print(render.table(["JOB", "APP", "IS", "WHY"], rows))
