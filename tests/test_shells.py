@@ -104,8 +104,7 @@ class Shell:
         """Return the words of the line that Tab makes of what was typed."""
         self.terminal.sendline(f"{typed}\t{START_OF_LINE}printf '<%s>' [ ")
         self.terminal.expect(r"<\[>((?:<[^>]*>)+)")
-        assert self.terminal.match
-        return re.findall("<([^>]*)>", self.terminal.match[1])
+        return re.findall("<([^>]*)>", str(self.terminal.after))[1:]
 
     def lists(self, typed: str, words: Sequence[str]) -> bool:
         """Tell whether words are shown when Tab does not get any further."""
