@@ -31,7 +31,7 @@ reference: $(VENV)/developing  ## Write the reference pages and the manual page 
 	$(BIN)/python scripts/reference.py
 
 docs: reference  ## Build the site of the documentation, in site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: $(VENV)/developing  ## Format the code
 	$(BIN)/ruff format .

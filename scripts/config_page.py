@@ -97,5 +97,5 @@ def _number(said: Mapping[str, Any]) -> str:
 
 
 def cell(text: str) -> str:
-    """Return text that does not end a cell of a table."""
-    return text.replace("|", "\\|")
+    """Return text that is no markup and does not end a cell of a table."""
+    return text.replace("|", "\\|").replace("<", "&lt;")

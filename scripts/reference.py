@@ -31,16 +31,20 @@ def commands_page(commands: list[command_tree.Command]) -> str:
     for one in commands:
         level = "##" if one.name.count(" ") < 2 else "###"
         parts.append(f"{level} {one.name}\n")
-        parts += [f"{text}\n" for text in one.paragraphs]
+        parts += [text.replace("<", "&lt;") + "\n" for text in one.paragraphs]
         if not one.is_group or one.options:
             parts.append(f"```text\n{one.usage}\n```\n")
         for title, parameters in (("argument", one.arguments), ("option", one.options)):
             if parameters:
-                rows = [f"| `{cell(p.spelled)}` | {cell(p.help)} |" for p in parameters]
+                rows = [f"| `{_code(p.spelled)}` | {cell(p.help)} |" for p in parameters]
                 parts.append("\n".join([f"| {title} | |", "|---|---|", *rows]) + "\n")
         if one.example:
             parts.append(f"For example:\n\n```console\n$ {one.example}\n```\n")
     return "\n".join(parts)
+
+
+def _code(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def pages() -> dict[str, str]:
