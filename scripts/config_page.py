@@ -69,7 +69,7 @@ def _default(said: Mapping[str, Any]) -> str:
 def _kind(said: Mapping[str, Any]) -> str:
     """Return in words what a value may be."""
     if "anyOf" in said:
-        return " or ".join(dict.fromkeys(_kind(one) for one in said["anyOf"]))
+        return ", or ".join(dict.fromkeys(_kind(one) for one in said["anyOf"]))
     if "enum" in said:
         return " or ".join(f"`{value}`" for value in said["enum"])
     if "$ref" in said:

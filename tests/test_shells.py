@@ -85,9 +85,6 @@ class Shell:
         self.terminal = self._spawn()
         self.terminal.sendline("echo re''ady")
         self.terminal.expect("ready")
-        if name == "zsh":
-            # Its first Tab does no more than load what was installed.
-            self.completed("jobctl insp")
 
     def _spawn(self) -> pexpect.spawn[str]:
         return pexpect.spawn(

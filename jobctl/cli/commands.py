@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobctl.cli import checking, doctoring, launching, machine, render, settings
+from jobctl.cli import checking, doctoring, launching, machine, render, settings, shells
 from jobctl.cli.context import AsJson, Options, app_names, broker, job_ids
 from jobctl.errors import JobctlError
 
 if TYPE_CHECKING:
     from jobctl.job import Job
 
+shells.mend_completion()
 app = typer.Typer(
     help="Launch web applications on this host: own port, verified TLS, a password, "
     "a locked-down container.",
