@@ -30,6 +30,9 @@ HOSTILE = [
     "x:y\\:z $HOME ${(e):-$(touch pwned)}",
     "a\nb\ttouch pwned\x1b]0;title\x07\x1b[31m",
     "*?[a-z]{1,2}~ (touch pwned)",
+    # What quotes a dollar sign by one backslash is undone by another one before it.
+    "\\$(touch pwned)",
+    "\\`touch pwned`",
 ]
 SHELLS = ["bash", "zsh", "fish"]
 START_OF_LINE, INTERRUPT = "\x01", "\x03"
@@ -48,6 +51,7 @@ def ports(site: Site) -> list[int]:
     """Put jobs on record whose texts want to be run by a shell, and return their ports."""
     site.directory.mkdir(mode=0o700, parents=True)
     first = site.ports[0] // 10 * 10 + 10
+    # The last begins as no other does.
     found = [*range(first, first + len(HOSTILE) - 1), first + 10]
     lines = [
         json.dumps(record(site, port, text)) for port, text in zip(found, HOSTILE, strict=True)
