@@ -46,6 +46,7 @@ def progress(line: str) -> None:
 
 # Completion asks no engine and writes nothing. Shells evaluate some of what it says, so that only
 # what can't mean anything to them is said: ids and names are made of nothing else.
+_NOTHING_TO_OFFER = (JobctlError, OSError, RuntimeError)  # the last where there is no home
 
 
 def job_ids(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -78,14 +79,14 @@ def _on_record(context: typer.Context) -> Iterable[Job]:
     try:
         directory = _desk(context).directory
         return Registry(directory, Locks(directory)).read().values()
-    except (JobctlError, RuntimeError):
+    except _NOTHING_TO_OFFER:
         return []
 
 
 def _sections(context: typer.Context) -> Mapping[str, Section]:
     try:
         return _desk(context).catalogue.apps
-    except (JobctlError, RuntimeError):  # the latter where there is no home directory
+    except _NOTHING_TO_OFFER:
         return {}
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typer import _completion_shared
-
 # zsh loads the installed file as a function at the first Tab, and calls that; Typer's text only
 # defines what answers from the second Tab on.
 _FIRST_TAB = """
@@ -18,6 +16,10 @@ def mend_completion() -> None:
 
     Where another version of Typer has its texts elsewhere, they stay as they are.
     """
+    try:
+        from typer import _completion_shared
+    except ImportError:
+        return
     scripts = getattr(_completion_shared, "_completion_scripts", {})
     if "zsh" in scripts and _FIRST_TAB not in scripts["zsh"]:
         scripts["zsh"] += _FIRST_TAB
