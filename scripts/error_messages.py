@@ -1,4 +1,4 @@
-"""Every error message in the code, with what to do about it; writes docs/reference/errors.md.
+"""Every error message in the code, with what to do about it, and the page that lists them.
 
 The messages are read from the source: nothing is run, and none can be forgotten.
 """
@@ -84,7 +84,7 @@ goes to standard error after `jobctl: `; the exit code is 1, and 2 for wrong usa
 --debug COMMAND` it comes with where in the code it arose. `jobctl doctor` looks for what is behind
 many of them.
 
-Written from the code by `scripts/error_messages.py`.
+Made by `make reference` from the code; changes belong there.
 """
 
 
@@ -214,13 +214,3 @@ def _row(message: Message) -> str:
 
 def _cell(text: str) -> str:
     return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", " ".join(text.split()))
-
-
-def main() -> None:
-    """Write the page."""
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page(messages()), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
