@@ -382,7 +382,7 @@ class Broker:
         job_id, general = self.job(ref).job_id, self.config.general
         with self.ledger.locks.held(port_of(job_id)), self.registry.edit() as jobs:
             if (job := jobs.get(job_id)) is None:
-                raise JobctlError(f"{job_id} was removed a moment ago")
+                raise JobctlError(f"{job_id} was removed a moment ago; see: jobctl ps --all")
             end = lifetimes.moved(job.expires, by, general, now=time.time(), from_now=from_now)
             # Before the record: who was told of a new end has both, whatever is lost later.
             lifetimes.keep_end(self.directory, job, end)

@@ -143,7 +143,7 @@ class Connection:
                 command, check=False, capture_output=True, timeout=COMMAND_TIMEOUT_S
             )
         except subprocess.TimeoutExpired:
-            raise Disconnected(f"ssh to {self._name} does not react") from None
+            raise Disconnected(f"ssh to {self._name} does not react; try again") from None
         return done.returncode == 0
 
 

@@ -32,6 +32,7 @@ WORDED = {
     ("jobctl/broker.py", "_elsewhere"),
     ("jobctl/broker.py", "_keeps"),
     ("jobctl/startup.py", "way_past"),
+    ("jobctl/lifetimes.py", "_over"),
 }
 
 # Where a ValueError is a message as well, which the reader of a file or an option passes on.
@@ -49,6 +50,9 @@ EXCEPTIONS = {
     ("jobctl/yamlfile.py", "…: not YAML: …"): "one of the others of that module",
     ("jobctl/startup.py", "……"): "another message of this page, with the end of a log",
     ("jobctl/startup.py", "…"): "said by `way_past`, which is listed",
+    ("jobctl/lifetimes.py", "…"): "said by `_over`, which is listed",
+    ("jobctl/cli/lifetimes.py", "…"): "others of this page, a line for each job",
+    ("jobctl/remote.py", "…: …"): "what jobctl says on that host",
 }
 """Messages without a next step of their own, and why that is so."""
 
@@ -70,6 +74,15 @@ SUBJECTS = {
     "Jobs and records": (
         *("jobctl/broker.py", "jobctl/job.py", "jobctl/registry.py", "jobctl/locks.py"),
         *("jobctl/jobfiles.py", "jobctl/labels.py", "jobctl/authority.py"),
+    ),
+    "Lifetimes": (
+        *("jobctl/lifetimes.py", "jobctl/durations.py", "jobctl/reaping.py", "jobctl/idleness.py"),
+        "jobctl/schedule.py",
+    ),
+    "Reaching jobs": (
+        *("jobctl/reach.py", "jobctl/browsers.py", "jobctl/remote.py", "jobctl/ssh.py"),
+        *("jobctl/tunnel.py", "jobctl/trust.py", "jobctl/candidate.py", "jobctl/nss.py"),
+        "jobctl/systemstore.py",
     ),
     "Images": ("jobctl/images/", "jobctl/sources.py"),
     "The container engine": ("jobctl/engines/", "jobctl/errors.py"),

@@ -24,7 +24,10 @@ RUN_HERE = [
     "docs/python.md",
     *(f"docs/how-to/{name}.md" for name in HOW_TO),
 ]
-MADE = ["docs/reference/commands.md", "docs/reference/config.md", "man/jobctl.1"]
+MADE = [
+    *("docs/reference/commands.md", "docs/reference/config.md", "docs/reference/errors.md"),
+    "man/jobctl.1",
+]
 
 STAND_INS = {
     # An address of the network; servers under test listen on loopback.
