@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test nightly check format engine engine-down clean
+.PHONY: help run test nightly check reference docs format engine engine-down clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -27,6 +27,12 @@ check: $(VENV)/developing  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+reference: $(VENV)/developing  ## Write the reference pages and the manual page from the code
+	$(BIN)/python scripts/reference.py
+
+docs: reference  ## Build the site of the documentation, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: $(VENV)/developing  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -40,7 +46,7 @@ engine-down:  ## Stop the engine that `make engine` started, if it did
 	  while kill -0 $$pid 2>/dev/null; do sleep 0.2; done; fi
 
 clean:  ## Remove what was made here; jobs and images stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist site
 
 $(BIN)/python:
 	scripts/ensure-venv.sh $(PYTHON) $(VENV)

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from jobctl import ports
-from jobctl.config import Config, catalogue
+from jobctl.config import Config, catalogue, in_force
 from jobctl.containers import GATEWAY_IMAGE, image_of
 from jobctl.errors import ImageMissing, JobctlError
 from jobctl.job import Job, Status, from_dict, job_id_of, port_of, to_dict
@@ -49,14 +49,22 @@ USAGE_LOOK_S = 0.5
 
 @dataclass
 class Broker:
-    """All that jobctl does, for one user with one configuration.
+    """All that jobctl does, for one user with one configuration: by default, the one in force.
 
-    ``report`` gets a line of progress now and then. ``engine`` is connected to at first use.
+    ``report`` gets a line of progress now and then. ``engine`` is connected to at first use; a
+    ``with`` block closes the connection at its end.
     """
 
-    config: Config
+    config: Config = field(default_factory=in_force)
     report: Report = silent
     given_engine: Engine | None = field(default=None, repr=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if "engine" in vars(self) and not self.given_engine:
+            self.engine.close()
 
     @cached_property
     def owner(self) -> str:
@@ -374,7 +382,7 @@ class Broker:
         job_id, general = self.job(ref).job_id, self.config.general
         with self.ledger.locks.held(port_of(job_id)), self.registry.edit() as jobs:
             if (job := jobs.get(job_id)) is None:
-                raise JobctlError(f"{job_id} was removed a moment ago")
+                raise JobctlError(f"{job_id} was removed a moment ago; see: jobctl ps --all")
             end = lifetimes.moved(job.expires, by, general, now=time.time(), from_now=from_now)
             # Before the record: who was told of a new end has both, whatever is lost later.
             lifetimes.keep_end(self.directory, job, end)

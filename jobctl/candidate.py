@@ -59,14 +59,16 @@ def read(data: bytes, source: str) -> Candidate:
     try:
         found = x509.load_pem_x509_certificates(data)
     except ValueError:
-        raise JobctlError(f"{source} has no certificate in it that can be read") from None
+        raise JobctlError(
+            f"{source} has no certificate in it that can be read; name a PEM file"
+        ) from None
     if len(found) != 1:
         raise JobctlError(f"{source} has {len(found)} certificates in it; expected the authority's")
     (loaded,) = found
     try:
         extensions = loaded.extensions
         if not extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
-            raise JobctlError(f"{source} is the certificate of a server, not of an authority")
+            raise JobctlError(f"{source} is that of a server; name the certificate of an authority")
         names = loaded.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         key = loaded.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -79,7 +81,7 @@ def read(data: bytes, source: str) -> Candidate:
             subjects=_constrained_to(extensions),
         )
     except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
-        raise JobctlError(f"{source} is not the certificate of an authority: {error}") from None
+        raise JobctlError(f"{source}: {error}; name the certificate of an authority") from None
 
 
 def _constrained_to(extensions: x509.Extensions) -> certs.Subjects | None:

@@ -148,6 +148,11 @@ def load(path: Path) -> Config:
     )
 
 
+def in_force() -> Config:
+    """Read and check the configuration that the command line would use."""
+    return load(find())
+
+
 def catalogue(config: Config, plugins: Iterable[Origin] = ()) -> Config:
     """Return a configuration with the apps of ``plugins`` too, and those only that it offers.
 

@@ -70,9 +70,10 @@ class Database:
                 start_new_session=True,  # else it would ask for passwords at the terminal
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise JobctlError(f"{PROGRAM}: {error}") from None
+            raise JobctlError(f"{PROGRAM}: {error}; close the browser and try again") from None
         if done.returncode != 0:
-            raise JobctlError(done.stderr.decode(errors="replace").strip())
+            said = done.stderr.decode(errors="replace").strip()
+            raise JobctlError(f"{said}; see: {PROGRAM} -L -d sql:{self.directory}")
         return done.stdout
 
 

@@ -53,9 +53,8 @@ def _address(job: Job, environ: Mapping[str, str]) -> str:
     """Return by which name or address the user's own machine knows the job's host, likely."""
     if job.host != hosts.name():
         return job.host
-    name = hosts.names()[-1]
-    server = _connection(environ)[2]
-    return server if server and not _leads_here_from_elsewhere(name) else name
+    known = filter(_leads_here_from_elsewhere, reversed(hosts.names()))
+    return next(known, _connection(environ)[2] or hosts.name())
 
 
 def _leads_here_from_elsewhere(name: str) -> bool:

@@ -36,7 +36,7 @@ class Wish:
         return f"ssh {self.destination.line} {shlex.quote(' '.join([self.command, *words]))}"
 
 
-class Unknown(JobctlError):
+class Untold(JobctlError):
     """The host was asked, and could not tell about the job."""
 
 
@@ -50,22 +50,22 @@ def ask(connection: ssh.Connection, wish: Wish) -> Job:
     Raises:
         ssh.Disconnected: the connection ended.
         Ended: it does not run.
-        Unknown: the host could not tell; it may, a moment later.
+        Untold: the host could not tell; it may, a moment later.
         JobctlError: there is no jobctl there, or what it says makes no sense.
     """
     host = wish.destination.host
     said = connection.run(f"{wish.command} inspect {wish.job_id} --json")
     if said.code == ssh.FAILED or not connection.alive:
-        raise ssh.Disconnected(f"the connection to {host} ended")
+        raise ssh.Disconnected(f"the connection to {host} ended; try again")
     if said.code in (_NOT_FOUND, _NOT_EXECUTABLE):
         raise JobctlError(
-            f'{host} has no "{wish.command}" for a session without a login shell; say where it '
+            f'{host} has no "{wish.command}" for a session without a login shell; name where it '
             "is with --remote-command, as in --remote-command '~/.local/bin/jobctl'; it says: "
             f"{said.errors.strip() or 'nothing'}"
         )
     if said.code != 0:
         reason = said.errors.strip() or f"{wish.command} ended with {said.code}"
-        raise Unknown(f"{host}: {reason.removeprefix('jobctl: ')}")
+        raise Untold(f"{host}: {reason.removeprefix('jobctl: ')}")
     job = _read(said.output, wish)
     if job.ended or job.status == Status.REGISTERED:
         start = wish.line("start", job.job_id)
@@ -85,12 +85,12 @@ def _read(output: str, wish: Wish) -> Job:
                 raise ValueError(f"{text!a} has control characters in it, or is not ASCII")
     except (ValueError, AttributeError, RecursionError, JobctlError) as error:
         raise JobctlError(
-            f'what {host} says about {wish.job_id} makes no sense: {error}; is "{wish.command}" '
-            "jobctl there?"
+            f"what {host} says about {wish.job_id} makes no sense: {error}; see whether "
+            f'"{wish.command}" is jobctl there'
         ) from None
     if job.job_id != wish.job_id or job.protocol != "https" or not job.tls_fingerprint:
         raise JobctlError(
             f"{host} was asked for {wish.job_id} and tells of {job.job_id}, {job.protocol}, with "
-            f'the certificate "{job.tls_fingerprint}"'
+            f'the certificate "{job.tls_fingerprint}"; see: jobctl ps there'
         )
     return job

@@ -40,7 +40,9 @@ class Task:
         """
         for text in (*self.command, *self.env.values()):
             if not text.isprintable():
-                raise JobctlError(f"{text!a} can't be part of a timer: it has control characters")
+                raise JobctlError(
+                    f"{text!a} can't be part of a timer; use a path without control characters"
+                )
 
 
 def carried(environ: Mapping[str, str]) -> dict[str, str]:
@@ -179,7 +181,7 @@ def _crontab() -> list[str]:
         return done.stdout.splitlines(keepends=True)
     if "no crontab for" in done.stderr:
         return []
-    raise JobctlError(f"crontab -l: {done.stderr.strip()}")
+    raise JobctlError(f"crontab -l: {done.stderr.strip()}; ask who runs this host")
 
 
 def _others(lines: Sequence[str]) -> list[str]:
@@ -196,4 +198,5 @@ def _set_crontab(lines: Sequence[str], before: Sequence[str]) -> None:
 def _run(*command: str, given: str = "") -> None:
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise JobctlError(f"{shlex.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
+        said = done.stderr.strip() or done.stdout.strip()
+        raise JobctlError(f"{shlex.join(command)}: {said}; try that by hand")

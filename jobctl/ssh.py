@@ -24,6 +24,7 @@ FAILED = 255
 """The exit code with which ssh says that it is itself that failed (ssh(1), EXIT STATUS)."""
 MOST_BYTES = 1 << 20
 """How much of what a command says is read."""
+MOST_LOG = 4000
 COMMAND_TIMEOUT_S = 60
 
 # What begins with a dash would be an option; what a shell could make something of is no name.
@@ -142,7 +143,7 @@ class Connection:
                 command, check=False, capture_output=True, timeout=COMMAND_TIMEOUT_S
             )
         except subprocess.TimeoutExpired:
-            raise Disconnected(f"ssh to {self._name} does not react") from None
+            raise Disconnected(f"ssh to {self._name} does not react; try again") from None
         return done.returncode == 0
 
 
@@ -151,13 +152,14 @@ def connected(destination: Destination) -> Iterator[Connection]:
     """Connect to a host, as long as the block runs; ssh asks at the terminal for what it needs.
 
     Raises:
-        Disconnected: ssh could not connect; it has said why itself.
+        Disconnected: ssh could not connect.
         JobctlError: there is no ssh.
     """
     directory = Path(tempfile.mkdtemp(prefix="jobctl-ssh-", dir="/tmp"))
     try:
-        socket = directory / "socket"
-        command: list[str | Path] = ["ssh", *_MASTER, "-S", socket, *destination.words]
+        socket, log = directory / "socket", directory / "log"
+        # It complains of each try to reach a job that has stopped, and we say that ourselves.
+        command: list[str | Path] = ["ssh", "-E", log, *_MASTER, "-S", socket, *destination.words]
         try:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         except FileNotFoundError:
@@ -165,9 +167,10 @@ def connected(destination: Destination) -> Iterator[Connection]:
         try:
             while not socket.exists():
                 if process.poll() is not None:
+                    said = log.read_text(errors="replace")[-MOST_LOG:] if log.exists() else ""
                     raise Disconnected(
-                        f"ssh could not connect to {destination.name} (it ended with "
-                        f"{process.returncode}); try: ssh {destination.line} true"
+                        f"ssh could not connect to {destination.name}: "
+                        f"{said.strip() or process.returncode}; try: ssh {destination.line} true"
                     )
                 time.sleep(_PAUSE_S)
             yield Connection(process, socket, destination.name)

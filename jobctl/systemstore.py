@@ -48,10 +48,14 @@ class Store:
                 env={**os.environ, "PATH": _path()},
             )
         except OSError as error:
-            raise JobctlError(f"can't change {self.directory}: {error.strerror}") from None
+            raise JobctlError(
+                f"can't change {self.directory}: {error.strerror}; look at its permissions"
+            ) from None
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip()
-            raise JobctlError(f"{self.command} ended with {done.returncode}: {said}")
+            raise JobctlError(
+                f"{self.command} ended with {done.returncode}: {said}; try that by hand"
+            )
 
     def commands(self, *, add: tuple[str, Path] | None, remove: Iterable[Path]) -> list[str]:
         """Return what does the same, for a person who may be root to type."""

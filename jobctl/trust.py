@@ -36,7 +36,7 @@ def own(directory: Path, owner: str) -> Candidate:
     except FileNotFoundError:
         return read(certs.issue_authority(owner, host_subjects()).certificate, "a new authority")
     except OSError as error:
-        raise JobctlError(f"can't read {path}: {error.strerror}") from None
+        raise JobctlError(f"can't read {path}: {error.strerror}; name another file") from None
 
 
 def check(candidate: Candidate, source: str) -> None:
@@ -46,12 +46,14 @@ def check(candidate: Candidate, source: str) -> None:
         JobctlError: it can, or its time is over.
     """
     if certs.days_left(candidate.certificate) < 0:
-        raise JobctlError(f"{source} has expired; get a new one from its host")
+        raise JobctlError(
+            f"{source} has expired; have a new one made on its host: jobctl ca export"
+        )
     if candidate.subjects is None:
         raise JobctlError(
             f"{source}: {candidate.name} is not constrained to the names of a host; who has its "
-            "key could pose as any site in the world to those who trust it. Authorities of jobctl "
-            "are constrained; to trust this one all the same, say --unconstrained"
+            "key could pose as any site in the world to those who trust it; use an authority of "
+            "jobctl, or --unconstrained to trust this one all the same"
         )
 
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from jobctl import hosts, probe, ssh
 from jobctl.errors import JobctlError
 from jobctl.job import Job, port_of
-from jobctl.remote import Ended, Unknown, Wish, ask
+from jobctl.remote import Ended, Untold, Wish, ask
 from jobctl.startup import auth_of
 
 LOOPBACK = "127.0.0.1"
@@ -89,7 +89,7 @@ class Tunnel:
                 self._check_shown(self._shown())
             except Ended as error:
                 return str(error)
-            except Unknown as error:
+            except Untold as error:
                 refusals += 1
                 if refusals == MOST_REFUSALS:
                     return str(error)
@@ -109,7 +109,7 @@ class Tunnel:
             deadline = time.monotonic() + LOOK_S
             while time.monotonic() < deadline:
                 if not self._connection.alive:
-                    raise ssh.Disconnected("the connection ended")
+                    raise ssh.Disconnected("the connection ended; try again")
                 time.sleep(_PAUSE_S)
             shown = self._shown()
             if shown is None or _fingerprint(shown) != self.job.tls_fingerprint:
@@ -124,9 +124,11 @@ class Tunnel:
             time.sleep(pause)
             try:
                 self.connect()
-            except (ssh.Disconnected, Unknown) as error:
+            except (ssh.Disconnected, Untold) as error:
                 if number == MOST_TRIES:
-                    raise JobctlError(f"gave up after {number} tries: {error}") from None
+                    raise JobctlError(
+                        f"gave up after {number} tries: {error}; try again later"
+                    ) from None
                 pause = min(pause * 2, LONGEST_PAUSE_S)
             else:
                 self._report(f"connected again, and {self._job_id} is verified again")
@@ -164,7 +166,7 @@ class Tunnel:
                 probe.verify(self._target(shown), probe.Secret(), timeout=_ATTEMPT_S)
             except probe.NotReady as reason:
                 if not self._connection.alive:
-                    raise ssh.Disconnected("the connection ended") from None
+                    raise ssh.Disconnected("the connection ended; try again") from None
                 if time.monotonic() > deadline:
                     raise JobctlError(
                         f"{self._job_id} does not answer through the tunnel: {reason}; see whether "

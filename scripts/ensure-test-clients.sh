@@ -1,13 +1,15 @@
 #!/bin/sh
 # Make sure that there is what the tests act with as users do: Chromium, certutil to make it trust
-# an authority, curl, faketime, cron, systemd, ssh and a host to reach with it; what they look with:
-# testssl.sh at ports, strace at processes; and what further engines are made of.
+# an authority, curl, faketime, cron, systemd, shells, ssh and a host to reach with it; what they look
+# with: testssl.sh at ports, strace at processes, man and mandoc at the manual; and what further
+# engines are made of.
 set -eu
 missing=
 for wanted in chromium:chromium certutil:libnss3-tools curl:curl useradd:passwd faketime:faketime \
     testssl:testssl.sh strace:strace newuidmap:uidmap slirp4netns:slirp4netns \
     rootlesskit:rootlesskit setpriv:util-linux ip:iproute2 docker-registry:docker-registry \
-    ssh:openssh-client /usr/sbin/sshd:openssh-server crontab:cron systemd-analyze:systemd; do
+    ssh:openssh-client /usr/sbin/sshd:openssh-server crontab:cron systemd-analyze:systemd \
+    zsh:zsh fish:fish man:man-db mandoc:mandoc; do
     command -v "${wanted%:*}" >/dev/null || missing="$missing ${wanted#*:}"
 done
 [ -n "$missing" ] || exit 0

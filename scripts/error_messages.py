@@ -1,4 +1,4 @@
-"""Every error message in the code, with what to do about it; writes docs/reference/errors.md.
+"""Every error message in the code, with what to do about it, and the page that lists them.
 
 The messages are read from the source: nothing is run, and none can be forgotten.
 """
@@ -32,6 +32,7 @@ WORDED = {
     ("jobctl/broker.py", "_elsewhere"),
     ("jobctl/broker.py", "_keeps"),
     ("jobctl/startup.py", "way_past"),
+    ("jobctl/lifetimes.py", "_over"),
 }
 
 # Where a ValueError is a message as well, which the reader of a file or an option passes on.
@@ -49,6 +50,9 @@ EXCEPTIONS = {
     ("jobctl/yamlfile.py", "…: not YAML: …"): "one of the others of that module",
     ("jobctl/startup.py", "……"): "another message of this page, with the end of a log",
     ("jobctl/startup.py", "…"): "said by `way_past`, which is listed",
+    ("jobctl/lifetimes.py", "…"): "said by `_over`, which is listed",
+    ("jobctl/cli/lifetimes.py", "…"): "others of this page, a line for each job",
+    ("jobctl/remote.py", "…: …"): "what jobctl says on that host",
 }
 """Messages without a next step of their own, and why that is so."""
 
@@ -71,6 +75,15 @@ SUBJECTS = {
         *("jobctl/broker.py", "jobctl/job.py", "jobctl/registry.py", "jobctl/locks.py"),
         *("jobctl/jobfiles.py", "jobctl/labels.py", "jobctl/authority.py"),
     ),
+    "Lifetimes": (
+        *("jobctl/lifetimes.py", "jobctl/durations.py", "jobctl/reaping.py", "jobctl/idleness.py"),
+        "jobctl/schedule.py",
+    ),
+    "Reaching jobs": (
+        *("jobctl/reach.py", "jobctl/browsers.py", "jobctl/remote.py", "jobctl/ssh.py"),
+        *("jobctl/tunnel.py", "jobctl/trust.py", "jobctl/candidate.py", "jobctl/nss.py"),
+        "jobctl/systemstore.py",
+    ),
     "Images": ("jobctl/images/", "jobctl/sources.py"),
     "The container engine": ("jobctl/engines/", "jobctl/errors.py"),
     "Others": ("",),
@@ -84,7 +97,7 @@ goes to standard error after `jobctl: `; the exit code is 1, and 2 for wrong usa
 --debug COMMAND` it comes with where in the code it arose. `jobctl doctor` looks for what is behind
 many of them.
 
-Written from the code by `scripts/error_messages.py`.
+Made by `make reference` from the code; changes belong there.
 """
 
 
@@ -214,13 +227,3 @@ def _row(message: Message) -> str:
 
 def _cell(text: str) -> str:
     return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", " ".join(text.split()))
-
-
-def main() -> None:
-    """Write the page."""
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page(messages()), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

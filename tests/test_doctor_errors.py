@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 
 import pytest
+from error_messages import EXCEPTIONS, IMPERATIVES, PAGE, Message, messages, page
 
-from scripts.error_messages import EXCEPTIONS, IMPERATIVES, PAGE, Message, messages, page
 from tests.site import PROJECT
 
 FOUND = messages()
@@ -63,7 +63,7 @@ def test_what_a_next_step_is(pattern: str, step: str | None) -> None:
 
 
 def test_the_page_is_what_the_code_says() -> None:
-    assert PAGE.read_text() == page(FOUND), "write it anew: python scripts/error_messages.py"
+    assert PAGE.read_text() == page(FOUND), "write it anew: make reference"
 
 
 def test_the_page_has_each_message_and_leads_to_where_it_is_from() -> None:

@@ -125,15 +125,15 @@ def test_what_is_forwarded(bind_address: str, target: str) -> None:
 
 def test_what_the_host_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     # A name that is this host's own alone, as where /etc/hosts has 127.0.1.1 for it.
-    monkeypatch.setattr(hosts, "names", lambda: ("pc", "localhost"))
+    monkeypatch.setattr(hosts, "names", lambda: ("pc.invalid", "localhost"))
     job = job_at("127.0.0.1")
-    assert route(job, {}).ssh.endswith(" alice@localhost")
+    assert route(job, {}).ssh.endswith(f" alice@{hosts.name()}")
     by_ssh = route(job, {"SSH_CONNECTION": "192.0.2.1 50000 192.0.2.7 22"})
     assert by_ssh.ssh.endswith(":8000 alice@192.0.2.7")
     other_port = route(job, {"SSH_CONNECTION": "2001:db8::1 50000 2001:db8::7 2222"})
     assert other_port.ssh.endswith(" -p 2222 alice@2001:db8::7")
     assert other_port.tunnel == "jobctl tunnel -o Port=2222 alice@2001:db8::7 job_8000"
-    assert route(job, {"SSH_CONNECTION": "nonsense"}).ssh.endswith(" alice@localhost")
+    assert route(job, {"SSH_CONNECTION": "nonsense"}).ssh.endswith(f" alice@{hosts.name()}")
 
 
 # The command, over a real ssh

@@ -144,6 +144,7 @@ def test_job_that_stops_ends_it(
         assert (
             f"{distant_job['job_id']} on 127.0.0.1 is stopped; start it there: ssh " in here.said()
         )
+        assert "open failed" not in here.said()
     finally:
         ssh_host.site.run("start", distant_job["job_id"])
 
@@ -214,6 +215,7 @@ BELL = """f() {{ jobctl "$@" | sed 's/"owner": "/&\\\\u0007/'; }}; f"""
             1,
             "control characters",
         ),
+        (("{job}", "-o", "HostKeyAlias=unknown", "-o", "BatchMode=yes"), 1, "verification failed"),
         (("8000; touch x",), 1, "is not a job"),
         (("{job}", "-o", "-oProxyCommand=x"), 2, "is no option of ssh"),
     ],

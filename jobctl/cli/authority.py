@@ -86,7 +86,7 @@ def trust(
     from jobctl import trust as trusting
 
     if file == _STDIN and system:
-        raise UsageError("--system needs the certificate in a file")
+        raise UsageError("--system needs the certificate in a file; name one")
     certificate = file or broker(context).authority()
     candidate = _read(certificate)
     if not unconstrained:
@@ -131,7 +131,7 @@ def _read(file: Path) -> Candidate:
         with file.open("rb") as stream:
             return read(stream.read(streams.MOST_BYTES), str(file))
     except OSError as error:
-        raise JobctlError(f"can't read {file}: {error.strerror}") from None
+        raise JobctlError(f"can't read {file}: {error.strerror}; name another file") from None
 
 
 def _meaning(candidate: Candidate, key: Path | None) -> str:
@@ -171,7 +171,7 @@ def _show(outcomes: Sequence[Outcome]) -> None:
         print(render.clean(f"{one.where}  {one.what}"))
     failed = sum(one.failed for one in outcomes)
     if failed:
-        raise JobctlError(f"{failed} of {len(outcomes)} could not be changed")
+        raise JobctlError(f"{failed} of {len(outcomes)} could not be changed; see why above")
     if any(one.changed for one in outcomes):
         print("browsers that are running notice when they are started again")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,14 +23,16 @@ from jobctl.cli import (
     reaching,
     render,
     settings,
+    shells,
 )
-from jobctl.cli.context import AsJson, Options, broker, job_ids, progress
+from jobctl.cli.context import AsJson, Options, app_names, broker, job_ids, progress
 from jobctl.cli.screen import screen
 from jobctl.errors import JobctlError
 
 if TYPE_CHECKING:
     from jobctl.job import Job
 
+shells.mend_completion()
 app = typer.Typer(
     help="Launch web applications on this host: own port, verified TLS, a password, "
     "a locked-down container.",
@@ -49,6 +52,8 @@ settings.add_to(app)
 lifetimes.add_to(app)
 machine.add_to(app)
 
+_QUICKLY_S = 2
+
 JobRef = Annotated[str, typer.Argument(metavar="JOB", autocompletion=job_ids)]
 JobRefs = Annotated[list[str], typer.Argument(metavar="JOB...", autocompletion=job_ids)]
 
@@ -57,8 +62,28 @@ def _version(wanted: bool) -> None:
     if wanted:
         from jobctl import __version__
 
-        print(f"jobctl {__version__}")
+        engine = _engine(within=_QUICKLY_S)
+        print(f"jobctl {__version__}" + (f", {engine}" if engine else ""))
         raise typer.Exit
+
+
+def _engine(*, within: float) -> str | None:
+    """Return the engine's name and version, unless it takes its time or there is none."""
+    from threading import Thread
+
+    said: list[str] = []
+
+    def ask() -> None:
+        from jobctl.broker import Broker
+
+        with suppress(Exception), Broker() as desk:  # whatever it is, jobctl has a version
+            said.append(f"{desk.engine.name} {desk.engine.version()}")
+
+    # Nobody waits for it at the end: a remote engine that is gone may be asked for a minute.
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(within)
+    return render.one_line(said[0]) if said else None
 
 
 def _each(refs: Iterable[str], act: Callable[[str], Job]) -> None:
@@ -210,7 +235,9 @@ def new(
 @images.command()
 def build(
     context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[APP...]")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[APP...]", autocompletion=app_names)
+    ] = None,
     rebuild: Annotated[bool, typer.Option(help="Build even what is current.")] = False,
 ) -> None:
     """Build the images of apps, and those below them, as far as something changed.

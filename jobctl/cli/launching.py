@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobctl.cli import render, streams
-from jobctl.cli.context import AsJson, app_names, broker
+from jobctl.cli.context import AsJson, app_names, broker, image_names
 from jobctl.cli.lifetimes import tell_end
 from jobctl.cli.screen import screen
 from jobctl.errors import JobctlError, UsageError
@@ -27,7 +27,11 @@ AppName = Annotated[str | None, typer.Argument(metavar="APP", autocompletion=app
 Args = Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS...]", help="For the app.")]
 Image = Annotated[
     str | None,
-    typer.Option(help="Instead of APP: an image that no section speaks of; ARGS are its command."),
+    typer.Option(
+        metavar="IMAGE",
+        help="Instead of APP: an image that no section speaks of; ARGS are its command.",
+        autocompletion=image_names,
+    ),
 ]
 AppPort = Annotated[
     int | None, typer.Option(help="Where it listens; without, on the port of the job.")

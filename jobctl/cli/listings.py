@@ -51,7 +51,7 @@ def chosen(output: Output | None, *, json: bool, names: bool = False) -> Output:
     """
     short = Output.JSON if json else Output.NAME if names else None
     if output and short and output != short:
-        raise UsageError(f"-o {output} and an option that means -o {short} exclude each other")
+        raise UsageError(f"-o {output} goes with no option that means -o {short}; leave one out")
     return output or short or Output.TABLE
 
 

@@ -120,7 +120,7 @@ def _show(look: Callable[[], str], output: Output, *, watch: bool) -> None:
             print(text)
         return
     if output not in (Output.TABLE, Output.WIDE):
-        raise UsageError(f"--watch redraws a table, and does not go with -o {output}")
+        raise UsageError(f"--watch redraws a table, not -o {output}; leave one of them out")
     from jobctl.cli import watching
 
     watching.watch(look)

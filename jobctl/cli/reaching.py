@@ -124,7 +124,7 @@ def tunnel(
         except KeyboardInterrupt:
             progress("the tunnel is closed")
             return
-    raise JobctlError(f"the tunnel is closed: {reason}")
+    raise JobctlError(f"the tunnel is closed: {reason}; start the job there, or open it anew")
 
 
 def _ready(wish: Wish, way: Tunnel) -> str:

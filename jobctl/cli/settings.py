@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from jobctl.cli import render
-from jobctl.cli.context import AsJson, Options, broker, progress
+from jobctl.cli.context import AsJson, Options, app_names, broker, progress
 from jobctl.cli.listings import SETTINGS, Output, OutputOption, chosen
 from jobctl.errors import JobctlError
 
@@ -26,7 +26,8 @@ def add_to(app: typer.Typer) -> None:
 def show(
     context: typer.Context,
     apps: Annotated[
-        list[str] | None, typer.Argument(metavar="[APP...]", help="Only these apps.")
+        list[str] | None,
+        typer.Argument(metavar="[APP...]", help="Only these apps.", autocompletion=app_names),
     ] = None,
     output: OutputOption = None,
     json: AsJson = False,

@@ -26,7 +26,7 @@ def watch(look: Callable[[], str]) -> None:
         UsageError: there is no terminal that could be redrawn.
     """
     if not draws(sys.stdout):
-        raise UsageError("--watch needs a terminal that it can redraw; without one, list once")
+        raise UsageError("--watch needs a terminal that it can redraw; leave it out here")
     try:
         sys.stdout.write(_CLEAR)
         while True:
