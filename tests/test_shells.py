@@ -98,13 +98,14 @@ class Shell:
             cwd=str(self._site.state.parent),
             dimensions=(60, 200),
             encoding="utf-8",
-            timeout=20,
+            timeout=60,
         )
 
     def completed(self, typed: str) -> list[str]:
         """Return the words of the line that Tab makes of what was typed."""
         self.terminal.sendline(f"{typed}\t{START_OF_LINE}printf '<%s>' [ ")
-        self.terminal.expect(r"<\[>((?:<[^>]*>)+)")
+        # To the next prompt: what is read first may be a part.
+        self.terminal.expect(r"<\[>(?:<[^>]*>)+[^<]")
         return re.findall("<([^>]*)>", str(self.terminal.after))[1:]
 
     def lists(self, typed: str, words: Sequence[str]) -> bool:
@@ -119,7 +120,7 @@ class Shell:
             plain = re.sub(r"\x1b(\[[0-9;?]*[A-Za-z]|\(B)", "", shown)
             return all(word in plain for word in words)
 
-        seen = eventually(all_shown, timeout=20)
+        seen = eventually(all_shown, timeout=60)
         self.terminal.send(INTERRUPT)
         self.terminal.sendline("echo still''here")
         self.terminal.expect_exact("stillhere")
