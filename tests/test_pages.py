@@ -162,7 +162,7 @@ def test_every_command_and_key_is_in_the_reference() -> None:
     from jobctl.cli.commands import app
     from jobctl.schema import General, Section
 
-    commands, config, manual = ((PROJECT / name).read_text() for name in MADE)
+    commands, config, _, manual = ((PROJECT / name).read_text() for name in MADE)
     for name in get_command(app).commands:  # type: ignore[attr-defined]
         assert f"## jobctl {name}\n" in commands
         assert f".SS jobctl {name}" in manual
