@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test nightly check format engine engine-down clean
+.PHONY: help run test nightly bench check format engine engine-down clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -21,6 +21,10 @@ test: $(VENV)/developing engine check  ## Run all tests, on a real engine and in
 
 nightly:  ## The same with thousands of random inputs and hundreds of kills, for an hour or so
 	JOBCTL_TEST_PROFILE=nightly $(MAKE) test
+
+bench: $(VENV)/developing engine  ## Measure jobctl beside the bare engine, in turn
+	$(BIN)/jobctl images build conduit jupyter
+	$(BIN)/python -m bench --json bench/figures.json
 
 check: $(VENV)/developing  ## Check style and types
 	$(BIN)/ruff check .
