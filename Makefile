@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test nightly check reference docs format engine engine-down clean
+.PHONY: help run test nightly bench check reference docs format engine engine-down clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,10 +17,14 @@ run: $(VENV)/installed engine  ## Launch Conduit on sample data and show how to 
 test: $(VENV)/developing engine check  ## Run all tests, on a real engine and in a real browser
 	scripts/ensure-test-clients.sh
 	$(BIN)/jobctl images build
-	$(BIN)/pytest -W error -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -W error -n 4 --dist loadfile --no-loadscope-reorder
 
 nightly:  ## The same with thousands of random inputs and hundreds of kills, for an hour or so
 	JOBCTL_TEST_PROFILE=nightly $(MAKE) test
+
+bench: $(VENV)/developing engine  ## Measure jobctl beside the bare engine, in turn
+	$(BIN)/jobctl images build conduit jupyter
+	$(BIN)/python -m bench --json bench/figures.json
 
 check: $(VENV)/developing  ## Check style and types
 	$(BIN)/ruff check .

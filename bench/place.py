@@ -1,0 +1,143 @@
+"""A place for the measured commands: a state directory, a configuration and ports of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import ssl
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import docker
+import yaml
+from docker.types import EndpointConfig
+
+from jobctl import config
+from jobctl.broker import Broker
+from jobctl.engines.base import ContainerSpec, Engine
+from jobctl.engines.docker import DockerEngine
+from jobctl.engines.docker_values import create_kwargs, host_kwargs
+from jobctl.engines.endpoints import connect
+from jobctl.job import Job
+from jobctl.orders import Order
+
+PORTS = (27000, 30999)
+PASSWORD = "correct horse battery"
+POLL_S = 0.005
+
+
+class _Recording(DockerEngine):
+    """Keeps what containers were made of, so that they can be made without jobctl."""
+
+    def __init__(self, engine: Engine) -> None:
+        assert isinstance(engine, DockerEngine)
+        super().__init__(engine.endpoint)
+        self.specs: list[ContainerSpec] = []
+
+    def create(self, spec: ContainerSpec) -> str:
+        self.specs.append(spec)
+        return super().create(spec)
+
+
+@dataclass
+class Place:
+    """``env`` is what commands need to be there."""
+
+    root: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        values = yaml.safe_load(config.shipped().joinpath("config.yaml").read_text())
+        values["general"] |= {
+            "port_range": list(PORTS),
+            "user_dir_base": str(self.root / "state"),
+        }
+        (self.root / "config.yaml").write_text(yaml.safe_dump(values))
+        shutil.copytree(config.shipped() / "app_modules", self.root / "app_modules")
+        self.env = {**os.environ, "JOBCTL_CONFIG": str(self.root / "config.yaml")}
+
+    @cached_property
+    def engine(self) -> Engine:
+        return connect()
+
+    @cached_property
+    def api(self) -> Any:
+        return docker.APIClient(version="auto")
+
+    @cached_property
+    def broker(self) -> Broker:
+        return Broker(config.load(self.root / "config.yaml"), given_engine=self.engine)
+
+    def order(self, app: str, **more: Any) -> Order:
+        return Order(app=app, password=PASSWORD, directory=self.root, **more)
+
+    def specs(self, app: str) -> tuple[Job, list[ContainerSpec]]:
+        """Launch an app and return its job, and what its containers were made of."""
+        recording = _Recording(self.engine)
+        job = Broker(self.broker.config, given_engine=recording).run(self.order(app))
+        return job, recording.specs
+
+    def clear(self) -> None:
+        for job in self.broker.jobs():
+            self.broker.remove(job.job_id, force=True)
+
+
+def launch_bare(api: Any, specs: list[ContainerSpec]) -> list[str]:
+    """Create and start containers as jobctl would, without it, and return their ids.
+
+    They get names of their own; the port is that of the first spec, which nobody else may have.
+    """
+    ids: list[str] = []
+    for spec in specs:
+        spec = replace(spec, name=f"{spec.name}-bare", joins=ids[0] if spec.joins else None)
+        created = api.create_container(
+            **create_kwargs(spec),
+            host_config=api.create_host_config(**host_kwargs(spec)),
+            networking_config=None
+            if spec.network is None
+            else {"EndpointsConfig": {spec.network: EndpointConfig(api.api_version)}},
+        )
+        ids.append(created["Id"])
+    for one in ids:
+        api.start(one)
+    return ids
+
+
+def await_answer(port: int, path: str = "/", *, tls: bool = True, within: float = 60) -> None:
+    """Poll a port of this host until a request is answered, whatever the answer is."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    request = f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode()
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        with suppress(OSError), ExitStack() as open_ones:
+            connection = open_ones.enter_context(
+                socket.create_connection(("127.0.0.1", port), timeout=5)
+            )
+            if tls:
+                connection = open_ones.enter_context(context.wrap_socket(connection))
+            connection.sendall(request)
+            if connection.recv(16).startswith(b"HTTP/1."):
+                return
+        time.sleep(POLL_S)
+    raise TimeoutError(f"nothing answers on port {port}")
+
+
+@contextmanager
+def place() -> Iterator[Place]:
+    """Yield a place; what is left there at the end is removed."""
+    with tempfile.TemporaryDirectory(prefix="jobctl-bench-") as directory:
+        root = Path(directory)
+        root.chmod(0o755)  # apps of root run as another user
+        made = Place(root)
+        try:
+            yield made
+        finally:
+            made.clear()
