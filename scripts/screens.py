@@ -43,8 +43,8 @@ def main() -> None:
         Path(state).chmod(0o755)
         try:
             for app in BEFORE:
-                launch = [JOBCTL, "--quiet", "run", app, "--generate-password"]
-                subprocess.run(launch, env=env, check=True, capture_output=True)
+                launch = ["--quiet", "run", app, "--generate-password"]
+                subprocess.run([JOBCTL, *launch], env=env, check=True, capture_output=True)
             for words in SHOWN:
                 stream.feed(f"$ jobctl {' '.join(words)}\r\n".encode())
                 _run(words, env, stream)
