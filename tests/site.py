@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
@@ -195,10 +196,28 @@ def install(interpreter: str, environment: Path, *packages: Path) -> Path:
     return environment / "bin" / "jobctl"
 
 
+def _installed_once(
+    interpreter: str, name: str, factory: pytest.TempPathFactory, *, for_all: bool = False
+) -> Path:
+    """Return the command as the first of the processes that run tests has installed it."""
+    base = factory.getbasetemp()
+    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    directory.mkdir(exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = directory / "done"
+        if not done.exists():
+            if for_all:
+                let_others_pass(directory)
+            install(interpreter, directory / "venv")
+            done.touch()
+    return directory / "venv/bin/jobctl"
+
+
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the installed command."""
-    return install(sys.executable, tmp_path_factory.mktemp("installed") / "venv")
+    return _installed_once(sys.executable, "installed", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -206,9 +225,7 @@ def installed_for_all(installed: Path, tmp_path_factory: pytest.TempPathFactory)
     """Return a command that other users can run too; one's own Python may be for oneself only."""
     if os.getuid() != 0:
         return installed
-    directory = tmp_path_factory.mktemp("for-all")
-    let_others_pass(directory)
-    return install("/usr/bin/python3", directory / "venv")
+    return _installed_once("/usr/bin/python3", "for-all", tmp_path_factory, for_all=True)
 
 
 def let_others_pass(directory: Path) -> None:

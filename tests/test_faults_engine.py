@@ -14,6 +14,7 @@ from jobctl.engines.docker import DockerEngine
 from tests.bench import assert_failed_clearly
 from tests.conftest import unavailable
 from tests.engine_host import EngineHost, Unavailable, own_network
+from tests.profile import NIGHTLY
 from tests.site import Site, opened
 from tests.wholeness import Job, put_right, run_job, settled
 
@@ -57,7 +58,9 @@ def jobs(site: Site) -> list[Job]:
         return list(pool.map(lambda _: run_job(site), range(JOBS)))
 
 
-@pytest.mark.parametrize("end", [EngineHost.stop, EngineHost.crash, EngineHost.cut_power])
+@pytest.mark.parametrize(
+    "end", [EngineHost.stop, EngineHost.cut_power, *([EngineHost.crash] if NIGHTLY else [])]
+)
 def test_jobs_outlive_it(
     site: Site, host: EngineHost, jobs: list[Job], end: Callable[[EngineHost], None]
 ) -> None:

@@ -68,7 +68,7 @@ def duration(bench: Bench, command: str) -> float:
 def test_killed_at_random_moments(bench: Bench, chance: random.Random) -> None:
     """As often at night as it takes to meet the gaps between two requests too."""
     durations = {command: duration(bench, command) for command in COMMANDS}
-    for _ in range(200 if NIGHTLY else 12):
+    for _ in range(200 if NIGHTLY else 8):
         command = chance.choice([*COMMANDS])
         moment = chance.uniform(0, durations[command] * 1.1)
         print(f"{command}, killed after {moment:.3f} s")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser import SLOW_MS, Browse, browsing
 from tests.site import Site
@@ -41,7 +41,14 @@ def log_in(page: Page, url: str, password: str) -> None:
     page.locator("button[type=submit]").click()
 
 
+def dismiss(dialog: Locator) -> None:
+    """Close a dialogue as a user would, such as the one about a connection that was lost."""
+    print(dialog.inner_text())
+    dialog.page.keyboard.press("Escape")
+
+
 def run_first_cell(page: Page) -> None:
+    page.add_locator_handler(page.locator("dialog.jp-Dialog"), dismiss)
     cell = page.locator(".jp-CodeCell").first
     expect(cell).to_be_visible(timeout=SLOW_MS)
     # Until the kernel has said hello, a run would have to wait for it.
