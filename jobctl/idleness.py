@@ -16,7 +16,7 @@ from jobctl.engines.base import Usage
 # Measured over two minutes each. Where nobody asked, no byte was sent, but up to 38 a second were
 # received, which is what other containers broadcast: so only what is sent counts. A WebSocket on
 # which nothing is said is pinged, 6.1 bytes a second with Conduit and 6.6 with Jupyter. A request
-# over a connection of its own has 2000 to 4500 sent.
+# over a connection of its own has 2000 to 5900 sent.
 BYTES_A_SECOND = 20
 # Health checks every 30 s take Conduit and its gateway 0.2 % of a core; Jupyter 0.05 %, and 0.07 %
 # with a kernel at rest.
