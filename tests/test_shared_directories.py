@@ -267,7 +267,9 @@ def test_swapping_all_the_time_gets_nothing_written_elsewhere(
     assert len(said) > 1
     assert not any("Traceback" in one for one in said)
     if mode == 0o777:
-        assert all("can be written by others" in one for one in said)
+        assert all(said), "it was used"
+        # What is swapped at the very moment may be refused for what it is then.
+        assert any("can be written by others" in one for one in said)
 
 
 # What the directory may lie in
