@@ -17,7 +17,7 @@ run: $(VENV)/installed engine  ## Launch Conduit on sample data and show how to 
 test: $(VENV)/developing engine check  ## Run all tests, on a real engine and in a real browser
 	scripts/ensure-test-clients.sh
 	$(BIN)/jobctl images build
-	$(BIN)/pytest -W error -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -W error -n 3 --dist loadfile --no-loadscope-reorder
 
 nightly:  ## The same with thousands of random inputs and hundreds of kills, for an hour or so
 	JOBCTL_TEST_PROFILE=nightly $(MAKE) test
