@@ -10,30 +10,22 @@ import pytest
 from jobctl.errors import JobctlError
 from jobctl.job import Job, Status
 from jobctl.labels import JOB_ID, JOB_ROOT, OWNER, ROLE, Role, job_from, labels_of
+from tests.bad_input import a_job
 
 MD5 = "4d7e319876e0192ec7e422c53d4ba80a"
 
 
 def job(**changes: Any) -> Job:
     values: dict[str, Any] = {
-        "job_id": "job_8000",
-        "app": "demo",
-        "port": "8000",
-        "protocol": "https",
-        "host": "test-pc",
-        "owner": "test",
-        "job_root": "/state/test/",
         "status": Status.REGISTERED,
-        "creation_timestamp": 1462323460,
         "config": "/state/test/job_8000_config.txt",
         "app_path": "/opt/app/bin/serve",
         "password_hash": f"test:demo:{MD5}",
         "hash_algorithm": "apache_md5_digest",
-        "url": "https://localhost:8000/",
         "image": "jobctl/demo",
         "tls_fingerprint": "ab" * 32,
     }
-    return Job(**values | changes)
+    return a_job(**values | changes)
 
 
 @pytest.mark.parametrize("role", ["gateway", "app"])

@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,22 +52,17 @@ class User:
 
     def python(self, script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a script as this user, with jobctl in reach."""
-        return subprocess.run(
-            [self.interpreter, "-c", script, *arguments],
-            user=self.account.pw_uid,
-            group=self.account.pw_gid,
-            extra_groups=[],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-            cwd="/",
-        )
+        return self._run([self.interpreter, "-c", script, *arguments], Path("/"))
 
     def shell(self, line: str, directory: Path) -> subprocess.CompletedProcess[str]:
         """Run a line of shell as this user."""
+        return self._run(["/bin/sh", "-c", line], directory)
+
+    def _run(
+        self, command: Sequence[str | Path], directory: Path
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["/bin/sh", "-c", line],
+            command,
             user=self.account.pw_uid,
             group=self.account.pw_gid,
             extra_groups=[],

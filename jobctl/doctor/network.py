@@ -54,7 +54,10 @@ def addresses(subject: Subject) -> Answer:
         seen = "this host has no way to the addresses of containers"
         return ok(seen if found else "there are no containers yet")
     words = ", ".join(found.subnets)
-    found_open = [(job, ports) for job in _here(subject) if (ports := _open_ports(subject, job))]
+    ledger = subject.ledger
+    found_open = [
+        (job, ports) for job in _here(subject) if (ports := startup.open_ports(ledger, job))
+    ]
     if unasked := [(job, ports) for job, ports in found_open if BYPASS not in job.relaxed]:
         return problem(
             "\n".join(f"{job.job_id}: {startup.way_past(job, ports)}" for job, ports in unasked)
@@ -108,10 +111,6 @@ def _here(subject: Subject) -> list[Job]:
     """Return the caller's jobs that this engine runs."""
     ledger = subject.ledger
     return [job for job in subject.live_jobs if job.container_ids and not ledger.elsewhere(job)]
-
-
-def _open_ports(subject: Subject, job: Job) -> set[int] | None:
-    return startup.open_ports(subject.ledger, job)
 
 
 def _firewall(subject: Subject) -> str:
