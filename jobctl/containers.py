@@ -98,7 +98,8 @@ def gateway_spec(job: Job, settings: Settings, config_path: str) -> ContainerSpe
         cpus=settings.section.cpus,
         cpu_shares=GATEWAY_CPU_SHARES,
         pids=64,
-        binds=_same_paths([config_path, *settings.secrets]),
+        files=[config_path],
+        secrets=settings.secrets,
         # It counts as memory, of which uploads must not take all; what is more goes to the disk.
         tmpfs={"/tmp": f"{_TMPFS},size=32m"},  # noqa: S108, inside the container
         publish=Publish(
@@ -126,7 +127,6 @@ def app_spec(job: Job, settings: Settings, *, joins: str | None) -> ContainerSpe
     tmpfs |= dict.fromkeys(section.writable, f"rw,exec,nosuid,nodev,mode=0755,{own}")
     # A mask keeps the mode of what it hides, 0700, and single files show through it again.
     tmpfs |= dict.fromkeys(settings.masks, f"{_MASK},{own}")
-    files = [*settings.files, *(() if joins else settings.secrets)]
     return ContainerSpec(
         name=app_name(job.job_id) if joins else owner_name(job.job_id),
         image=job.image,
@@ -143,7 +143,9 @@ def app_spec(job: Job, settings: Settings, *, joins: str | None) -> ContainerSpe
             "JOBCTL_JOB_ID": job.job_id,
             "JOBCTL_URL": job.url,
         },
-        binds=[*settings.binds, *_same_paths(files)],
+        binds=settings.binds,
+        files=settings.files,
+        secrets=() if joins else settings.secrets,
         tmpfs=tmpfs,
         publish=None
         if joins
@@ -243,7 +245,3 @@ def _healthcheck(settings: Settings) -> Healthcheck | None:
             command=["/bin/bash", "-c", f": < /dev/tcp/127.0.0.1/{settings.app_port}"]
         )
     return None
-
-
-def _same_paths(paths: Sequence[str]) -> list[Bind]:
-    return [Bind(source=path, target=path) for path in paths]

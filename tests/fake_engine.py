@@ -17,6 +17,7 @@ from threading import RLock
 from typing import IO, Any
 
 from jobctl.engines.base import (
+    Bind,
     Condition,
     Container,
     ContainerSpec,
@@ -221,7 +222,10 @@ class FakeEngine:
                 cap_drop=["ALL"],
                 privileged=False,
                 no_new_privileges=True,
-                binds=spec.binds,
+                binds=[
+                    *spec.binds,
+                    *(Bind(source=path, target=path) for path in [*spec.files, *spec.secrets]),
+                ],
                 publishes=[spec.publish] if spec.publish else [],
                 addresses=["192.0.2.1"] if spec.network and found.pid else [],
                 memory=spec.memory,

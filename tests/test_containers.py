@@ -58,7 +58,7 @@ def pair(section: Section | None = None, **changes: Any) -> tuple[ContainerSpec,
 
 
 def sources(spec: ContainerSpec) -> set[str]:
-    return {bind.source for bind in spec.binds}
+    return {*spec.files, *spec.secrets}
 
 
 # Behind a gateway
@@ -84,13 +84,6 @@ def test_the_app_sees_its_configuration_and_no_secret() -> None:
     _, second = pair()
 
     assert sources(second) == {CONFIG}
-
-
-def test_files_appear_at_their_own_path_and_read_only() -> None:
-    for spec in pair():
-        for bind in spec.binds:
-            assert bind.target == bind.source
-            assert bind.read_only
 
 
 def test_only_the_gateway_publishes_the_port() -> None:

@@ -92,6 +92,13 @@ def test_no_restarts_is_not_restarts_without_end() -> None:
     assert policy is None or policy["Name"] in ("", "no")
 
 
+def test_files_and_secrets_appear_at_their_own_path_and_read_only() -> None:
+    mounts = host_kwargs(spec(files=["/jobs/config"], secrets=["/jobs/key"]))["mounts"]
+
+    assert [mount["Source"] for mount in mounts] == ["/jobs/config", "/jobs/key"]
+    assert all(mount["Target"] == mount["Source"] and mount["ReadOnly"] for mount in mounts)
+
+
 def test_a_mount_names_both_ends_and_is_refused_without_a_source() -> None:
     (mount,) = host_kwargs(spec(binds=[Bind(source="/a b", target="/c")]))["mounts"]
 

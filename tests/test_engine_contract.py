@@ -1021,6 +1021,26 @@ def test_a_mount_shows_at_its_target_and_is_read_only(
     assert (shared / "new").exists()
 
 
+def test_files_and_secrets_show_at_their_own_path_and_are_read_only(
+    docker_host: RealHost, tmp_path: Path
+) -> None:
+    config, key = tmp_path / "config", tmp_path / "key"
+    for path in (config, key):
+        path.write_text(f"the {path.name}\n")
+        path.chmod(0o666)
+    tmp_path.chmod(0o755)
+
+    said = output_of(
+        docker_host,
+        f"cat {config} {key}; echo more >> {key}",
+        files=[str(config)],
+        secrets=[str(key)],
+    )
+
+    assert said.splitlines()[:2] == ["the config", "the key"]
+    assert "Read-only file system" in said.splitlines()[2]
+
+
 def test_a_mount_without_a_source_is_an_error_and_makes_no_directory(
     docker_host: RealHost, tmp_path: Path
 ) -> None:

@@ -48,7 +48,8 @@ class ContainerSpec:
     all want more than there is; ``gpus`` is a number or ``all``; ``restarts`` is how often the
     engine restarts it after a failure. With ``joins``, the container shares the network
     namespace of the container with that id. With ``entrypoint``, the image's own program runs and
-    ``command`` are its arguments; without those, the image's own.
+    ``command`` are its arguments; without those, the image's own. ``files`` and ``secrets`` are
+    files of the caller's host that it sees read-only at the same paths, wherever the engine is.
     """
 
     name: str
@@ -62,6 +63,8 @@ class ContainerSpec:
     cpu_shares: int = 1024
     env: Mapping[str, str] = field(default_factory=dict)
     binds: Sequence[Bind] = ()
+    files: Sequence[str] = ()
+    secrets: Sequence[str] = ()
     tmpfs: Mapping[str, str] = field(default_factory=dict)
     publish: Publish | None = None
     network: str | None = None

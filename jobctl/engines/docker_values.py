@@ -67,7 +67,7 @@ def host_kwargs(spec: ContainerSpec) -> dict[str, Any]:
         "security_opt": ["no-new-privileges:true"],
         "read_only": spec.read_only,
         "tmpfs": dict(spec.tmpfs),
-        "mounts": [_mount(bind) for bind in spec.binds],
+        "mounts": [_mount(bind) for bind in [*spec.binds, *_same_paths(spec)]],
         "mem_limit": spec.memory,
         "memswap_limit": spec.memory,
         # Not `nano_cpus`: the engine refuses more of those than the host has cores.
@@ -92,6 +92,10 @@ def host_kwargs(spec: ContainerSpec) -> dict[str, Any]:
         "shm_size": spec.shm_size,
         "device_requests": [_gpus(spec.gpus)] if spec.gpus else None,
     }
+
+
+def _same_paths(spec: ContainerSpec) -> list[Bind]:
+    return [Bind(source=path, target=path) for path in [*spec.files, *spec.secrets]]
 
 
 def _mount(bind: Bind) -> dict[str, Any]:
