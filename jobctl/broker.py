@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from jobctl import ports
 from jobctl.config import Config, catalogue, in_force
-from jobctl.containers import GATEWAY_IMAGE, image_of
 from jobctl.errors import ImageMissing, JobctlError
 from jobctl.job import Job, Status, from_dict, job_id_of, port_of, to_dict
 from jobctl.jobfiles import ensure_private_directory
@@ -27,7 +26,6 @@ from jobctl.labels import ROLE
 from jobctl.ledger import Ledger, jobs_of_everybody, published, silent
 from jobctl.locks import Locks
 from jobctl.observation import in_order, main_pid
-from jobctl.passwords import digest_a1
 from jobctl.progress import Report, Step
 from jobctl.registry import Registry
 from jobctl.schema import Section
@@ -159,7 +157,7 @@ class Broker:
             return started
 
     def _started(self, job: Job) -> Job:
-        from jobctl import revival, startup
+        from jobctl import passwords, revival, startup
         from jobctl.probe import Secret
 
         ledger = self.ledger
@@ -170,7 +168,7 @@ class Broker:
         started = startup.start(
             ledger,
             job,
-            Secret(digest_a1=digest_a1(job.hash_algorithm, job.password_hash or "")),
+            Secret(digest_a1=passwords.digest_a1(job.hash_algorithm, job.password_hash or "")),
             timeout=(self.catalogue.apps.get(job.app) or Section()).launch_timeout,
             report=self.report,
         )
@@ -445,6 +443,8 @@ class Broker:
         Returns:
             their tags.
         """
+        from jobctl.containers import GATEWAY_IMAGE, image_of
+
         catalogue = self.catalogue
         sections = {app: catalogue.section(app) for app in apps} or catalogue.apps
         images = [image_of(app, section) for app, section in sections.items()]

@@ -30,8 +30,7 @@ MOST_INCLUDES = 8
 _KEYS = set(Section.__struct_fields__) - {"options"}
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Where an app comes from: a configuration file, and the installed package that brings it."""
 
     path: Path

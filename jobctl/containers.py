@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from jobctl import gateway
 from jobctl.config import bytes_of
 from jobctl.engines.base import Bind, ContainerSpec, Healthcheck, Publish
 from jobctl.errors import JobctlError
 from jobctl.job import Job
-from jobctl.labels import labels_of
+from jobctl.labels import app_name, labels_of, owner_name
 from jobctl.schema import MOUNT, Section
 
 NETWORK = "jobctl"
@@ -27,23 +28,12 @@ _TMPFS = "rw,noexec,nosuid,nodev,mode=1777"
 _MASK = "ro,noexec,nosuid,nodev,size=64k"
 
 
-def owner_name(job_id: str) -> str:
-    """Return the name of the container that owns the port: creating it claims the port."""
-    return f"jobctl-{job_id}"
-
-
-def app_name(job_id: str) -> str:
-    """Return the name of the container beside it, where there is one."""
-    return f"jobctl-{job_id}-app"
-
-
 def image_of(app: str, section: Section) -> str:
     """Return the image of an app: its section's, or the one that is named after it."""
     return section.image or f"jobctl/{app}"
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(msgspec.Struct, frozen=True):
     """Whom a job's containers run as, ``uid:gid`` inside, and whose its files are on the host."""
 
     user: str
@@ -62,8 +52,7 @@ def account(uid: int, gid: int, *, rootless: bool) -> Account:
     return Account(f"{owner}:{gid or owner}", owner)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a job's containers need to know beyond the job: from the caller, the host, the module.
 
     ``files`` and ``secrets`` are host paths that the app, or whatever holds the port, may read.
@@ -77,7 +66,7 @@ class Settings:
     app_port: int
     command: Sequence[str]
     entrypoint: bool = False
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = {}
     healthcheck: Sequence[str] = ()
     files: Sequence[str] = ()
     secrets: Sequence[str] = ()

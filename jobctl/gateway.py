@@ -70,7 +70,7 @@ _CLIENT_MAY_NOT_SAY = (
 )
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_REALM = re.compile(r'[^\x00-\x1f\x7f-\U0010ffff"\\:]+')
+_REALM = re.compile(r"[ !#-9;-\[\]-~]+")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,6 @@ import socket
 from functools import cache
 from pathlib import Path
 
-import psutil
-
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -45,6 +43,8 @@ def urls(protocol: str, bind_address: str, port: int, domain: str | None) -> tup
 
 def addresses() -> list[Address]:
     """Return the addresses of the host's interfaces, without link-local ones."""
+    import psutil
+
     found = []
     for interface in psutil.net_if_addrs().values():
         for entry in interface:
@@ -57,6 +57,8 @@ def addresses() -> list[Address]:
 
 def networks() -> list[Network]:
     """Return the networks that this host is on itself: those of its interfaces' addresses."""
+    import psutil
+
     found = []
     for interface in psutil.net_if_addrs().values():
         for entry in interface:
@@ -85,6 +87,8 @@ def holder(port: int) -> str | None:
 
     Linux tells the process behind a socket only to its owner and to root.
     """
+    import psutil
+
     for connection in psutil.net_connections("tcp"):
         if connection.status != psutil.CONN_LISTEN or not connection.laddr:
             continue

@@ -44,6 +44,16 @@ _KEPT = (
 )
 
 
+def owner_name(job_id: str) -> str:
+    """Return the name of the container that owns the port: creating it claims the port."""
+    return f"jobctl-{job_id}"
+
+
+def app_name(job_id: str) -> str:
+    """Return the name of the container beside it, where there is one."""
+    return f"jobctl-{job_id}-app"
+
+
 def labels_of(job: Job, role: Role) -> dict[str, str]:
     """Return the labels of one of a job's containers."""
     labels = {ROLE: role, CREATED: str(job.creation_timestamp)}

@@ -12,16 +12,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobctl import jobfiles, labels, lifetimes
-from jobctl.containers import app_name, owner_name
-from jobctl.engines.base import Container, Engine, Facts
 from jobctl.errors import JobctlError, Unwritable
 from jobctl.job import Job, Status, is_job_id, port_of
+from jobctl.labels import app_name, owner_name
 from jobctl.locks import Busy
 from jobctl.observation import app_condition, app_of, in_order, main_pid, observe
 from jobctl.progress import Report
 from jobctl.registry import Registry
+
+if TYPE_CHECKING:
+    from jobctl.engines.base import Container, Engine, Facts
 
 
 def silent(_line: str) -> None:

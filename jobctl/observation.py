@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from jobctl import hosts, labels
-from jobctl.engines.base import Condition, Container, Engine
 from jobctl.job import ENDED, KNOWN_STATUSES, Job, Status
+
+if TYPE_CHECKING:
+    from jobctl.engines.base import Condition, Container, Engine
 
 
 def observe(engine: Engine, job: Job, found: Sequence[Container]) -> Job:

@@ -8,7 +8,6 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -19,11 +18,10 @@ from jobctl.job import Job, from_dict, to_dict
 from jobctl.locks import RECORDS, Locks
 
 
-@dataclass(frozen=True)
-class Damage:
+class Damage(msgspec.Struct, frozen=True):
     """What stands where records should: some lines, or the ``whole`` of it is no file of ours."""
 
-    lines: list[bytes] = field(default_factory=list)
+    lines: list[bytes] = []
     whole: bool = False
 
     def __bool__(self) -> bool:

@@ -66,7 +66,7 @@ Duration = Annotated[str, _text(durations.PATTERN, durations.EXPECTED)]
 Realm = Annotated[
     str,
     _text(
-        r'[^\x00-\x1f\x7f-\U0010ffff"\\:]+',
+        r"[ !#-9;-\[\]-~]+",
         "printable ASCII without quotes, backslashes and colons",
     ),
 ]

@@ -11,10 +11,12 @@ import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from threading import RLock
 from typing import IO, Any
+
+from msgspec.structs import replace
 
 from jobctl.engines.base import (
     Bind,

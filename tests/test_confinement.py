@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from jobctl.confinement import confinement
 from tests.fake_engine import FakeEngine

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobctl import containers, gateway
+from jobctl import containers, gateway, labels
 from jobctl.config import Build, Section, bytes_of
 from jobctl.engines.base import Bind, ContainerSpec
 from jobctl.errors import JobctlError
@@ -68,7 +68,7 @@ def test_the_first_name_claims_the_port_and_the_second_stands_beside_it() -> Non
     first, second = pair()
 
     assert (first.name, second.name) == ("jobctl-job_8000", "jobctl-job_8000-app")
-    assert (containers.owner_name("job_8000"), containers.app_name("job_8000")) == (
+    assert (labels.owner_name("job_8000"), labels.app_name("job_8000")) == (
         first.name,
         second.name,
     )

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from jobctl.containers import app_name, owner_name
 from jobctl.engines.base import Container, ContainerSpec, Healthcheck, Publish
 from jobctl.errors import EngineUnreachable, JobctlError
 from jobctl.job import Job, Status
-from jobctl.labels import labels_of
+from jobctl.labels import app_name, labels_of, owner_name
 from jobctl.ledger import Ledger, jobs_of_everybody, published
 from jobctl.observation import in_order, status_of
 from jobctl.registry import Registry
