@@ -336,7 +336,7 @@ def test_log_lines_do_not_drive_the_terminal(site: Site) -> None:
 
 
 def test_every_command_has_help_with_an_example(site: Site) -> None:
-    commands = re.findall(r"^│ ([a-z]+)  ", site.run("--help").stdout, re.MULTILINE)
+    commands = re.findall(r"^  ([a-z]+)  ", site.run("--help").stdout, re.MULTILINE)
     nested = [["images", "build"], ["images", "ls"], ["ca", "path"], ["ca", "export"]]
     nested += [["ca", "trust"], ["ca", "untrust"]]
     nested += [["config", "show"], ["config", "import"], ["config", "schema"]]

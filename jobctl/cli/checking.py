@@ -1,10 +1,10 @@
-"""The command ``check``: puts an app through the conformance test and shows what came of it."""
+"""Commands for who adds an app: ``new`` begins it, ``check`` makes sure of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,8 +20,9 @@ _WORDS = {True: "PASS", False: "FAIL", None: "SKIP"}
 
 
 def add_to(app: typer.Typer) -> None:
-    """Register the command."""
+    """Register the commands."""
     app.command()(check)
+    app.command()(new)
 
 
 def check(
@@ -50,6 +51,20 @@ def check(
         print(_table(findings))
     if any(finding.passed is False for finding in findings):
         raise typer.Exit(JobctlError.exit_code)
+
+
+def new(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="Of the new app.")]
+) -> None:
+    """Write a section, a module and a Dockerfile for a new app, which work as they are.
+
+    Example: jobctl new demo && jobctl check demo
+    """
+    from jobctl import scaffold
+
+    first, *files = scaffold.create(name, catalogue=broker(context).catalogue)
+    print(render.clean("\n".join([f"{first}: new section apps.{name}", *map(str, files)])))
+    print(f"launch it: jobctl run {name}", f"check it:  jobctl check {name}", sep="\n")
 
 
 def _table(findings: Sequence[Finding]) -> str:

@@ -1,61 +1,132 @@
-"""The command tree.
+"""The command tree: what commands there are, and the options that stand before them.
 
-What launches is in ``launching``, what lists in ``looking``, the machine interface in ``machine``.
+Each is built when it is asked for: what is typed dozens of times a day must not wait for all that
+could have been typed instead.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator, MutableMapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from jobctl.cli import (
-    authority,
-    checking,
-    doctoring,
-    launching,
-    lifetimes,
-    looking,
-    machine,
-    reaching,
-    render,
-    settings,
-    shells,
-)
-from jobctl.cli.context import AsJson, Options, app_names, broker, job_ids, progress
-from jobctl.cli.screen import screen
-from jobctl.errors import JobctlError
+from jobctl.cli import shells
+from jobctl.cli.context import Options, progress
+from jobctl.cli.words import one_line
 
-if TYPE_CHECKING:
-    from jobctl.job import Job
+
+class _Entry(NamedTuple):
+    """A command, the module that has it, and what help says of it among others."""
+
+    name: str
+    module: str
+    summary: str
+
+
+_SECTIONS = {
+    "Jobs": [
+        _Entry("run", "launching", "Launch an app, verified: reachable, and protected"),
+        _Entry("ps", "looking", "List your jobs"),
+        _Entry("top", "looking", "Show what your running jobs use"),
+        _Entry("inspect", "jobs", "Show all that is on record about a job"),
+        _Entry("logs", "jobs", "Print the log of a job"),
+        _Entry("stop", "jobs", "Stop jobs; they can be started again"),
+        _Entry("start", "jobs", "Start stopped jobs again"),
+        _Entry("rm", "jobs", "Remove jobs: containers, files and records"),
+        _Entry("prune", "jobs", "Remove all jobs that have ended"),
+        _Entry("extend", "lifetimes", "Give a job more time"),
+        _Entry("reap", "lifetimes", "Stop jobs that are over or idle"),
+    ],
+    "Ways to them": [
+        _Entry("url", "jobs", "Print what to open in a browser"),
+        _Entry("open", "reaching", "Open a job in your browser"),
+        _Entry("tunnel", "reaching", "Bring a job of another host here, through ssh"),
+        _Entry("ca", "authority", "The authority behind your jobs' certificates"),
+    ],
+    "Apps": [
+        _Entry("apps", "looking", "List the apps that can be run"),
+        _Entry("images", "imaging", "Build and list their images"),
+        _Entry("new", "checking", "Begin a new app"),
+        _Entry("check", "checking", "Put an app through the conformance test"),
+    ],
+    "This host": [
+        _Entry("config", "settings", "Look at the configuration, or import an older one"),
+        _Entry("doctor", "doctoring", "Find, and mend, what is broken or unprotected"),
+    ],
+    "For programs": [
+        _Entry("broker", "machine", "Register, update and query jobs"),
+        _Entry("client", "machine", "Query the broker"),
+        _Entry("server", "launching", "The older name of run"),
+    ],
+}
+
+
+class _Commands(MutableMapping[str, Any]):
+    """The commands by name, each made at first use.
+
+    Of which class they are is Typer's business, which has had a Click of its own since 0.26.
+    """
+
+    def __init__(self) -> None:
+        self._modules = {one.name: one.module for part in _SECTIONS.values() for one in part}
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            module = import_module(f"jobctl.cli.{self._modules[name]}")
+            family = typer.Typer(rich_markup_mode=None)
+            module.add_to(family)
+            self._made |= get_group(family).commands
+        return self._made[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._made[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+
+class _Tree(TyperGroup):
+    """The root, which lists its commands without making them."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes | {"commands": _Commands()})
+
+    def list_commands(self, _context: Any) -> list[str]:
+        """Return the names in the order in which help shows them."""
+        return [*self.commands]
+
+    def format_commands(self, _context: Any, formatter: Any) -> None:
+        """Write the commands by what they are for."""
+        for title, entries in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(one.name, one.summary) for one in entries])
+
 
 shells.mend_completion()
 app = typer.Typer(
+    cls=_Tree,
+    rich_markup_mode=None,
     help="Launch web applications on this host: own port, verified TLS, a password, "
     "a locked-down container.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-images = typer.Typer(help="Build and list the images of apps.", no_args_is_help=True)
-app.add_typer(images, name="images")
-authority.add_to(app)
-launching.add_to(app)
-looking.add_to(app, images)
-checking.add_to(app)
-doctoring.add_to(app)
-reaching.add_to(app)
-settings.add_to(app)
-lifetimes.add_to(app)
-machine.add_to(app)
 
 _QUICKLY_S = 2
-
-JobRef = Annotated[str, typer.Argument(metavar="JOB", autocompletion=job_ids)]
-JobRefs = Annotated[list[str], typer.Argument(metavar="JOB...", autocompletion=job_ids)]
 
 
 def _version(wanted: bool) -> None:
@@ -83,19 +154,7 @@ def _engine(*, within: float) -> str | None:
     thread = Thread(target=ask, daemon=True)
     thread.start()
     thread.join(within)
-    return render.one_line(said[0]) if said else None
-
-
-def _each(refs: Iterable[str], act: Callable[[str], Job]) -> None:
-    """Do something to each job and print its id; one that fails does not spare the others."""
-    failed: list[JobctlError] = []
-    for ref in refs:
-        try:
-            print(act(ref).job_id, flush=True)
-        except JobctlError as error:
-            failed.append(error)
-    if failed:
-        raise type(failed[0])("\njobctl: ".join(map(str, failed)))
+    return one_line(said[0]) if said else None
 
 
 @app.callback()
@@ -110,7 +169,7 @@ def before(
     no_color: Annotated[
         bool, typer.Option("--no-color", help="No colours, as with NO_COLOR in the environment.")
     ] = False,
-    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -120,129 +179,3 @@ def before(
     if no_color:
         os.environ["NO_COLOR"] = "1"
     context.obj = Options(config=config)
-
-
-@app.command()
-def inspect(
-    context: typer.Context,
-    job: JobRef,
-    reveal: Annotated[bool, typer.Option(help="Show the password hash too.")] = False,
-    json: AsJson = False,
-) -> None:
-    """Show all that is on record about one job, and how the engine confines its containers.
-
-    Example: jobctl inspect job_8000 --json
-    """
-    desk = broker(context)
-    found = desk.inspect(job)
-    more = {"confinement": desk.confinement(found)}
-    show = render.job_json if json else render.record
-    print(show(found, reveal=reveal, more=more))
-
-
-@app.command()
-def url(context: typer.Context, job: JobRef) -> None:
-    """Print what to open in a browser, by a name that keeps the job's cookies to itself.
-
-    Programs that can't look up names below localhost use the url that `inspect` shows.
-
-    Example: curl --cacert $(jobctl ca path) --digest -u $USER $(jobctl url 8000)
-    """
-    found = broker(context).job(job)
-    address = render.one_line(found.open_url or found.url)
-    print(screen().linked(address, address))
-
-
-@app.command()
-def logs(
-    context: typer.Context,
-    job: JobRef,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
-    tail: Annotated[int | None, typer.Option(min=0, help="Only the last N lines.")] = None,
-    gateway: Annotated[bool, typer.Option(help="The gateway's log instead of the app's.")] = False,
-) -> None:
-    """Print the log of a job.
-
-    Example: jobctl logs job_8000 -f --tail 20
-    """
-    launching.show_log(broker(context).logs(job, gateway=gateway, tail=tail, follow=follow))
-
-
-@app.command()
-def stop(context: typer.Context, jobs: JobRefs) -> None:
-    """Stop jobs; they keep their port and record, and can be started again.
-
-    Example: jobctl stop job_8000 job_8001
-    """
-    _each(jobs, broker(context).stop)
-
-
-@app.command()
-def start(context: typer.Context, jobs: JobRefs) -> None:
-    """Start stopped jobs again, on the same port, with the same certificate and password.
-
-    Example: jobctl start job_8000
-    """
-    desk = broker(context)
-
-    def act(ref: str) -> Job:
-        job = desk.start(ref)
-        lifetimes.tell_end(job)
-        return job
-
-    _each(jobs, act)
-
-
-@app.command()
-def rm(
-    context: typer.Context,
-    jobs: JobRefs,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Running ones too.")] = False,
-) -> None:
-    """Remove jobs: their containers, files and records.
-
-    Example: jobctl rm --force job_8000
-    """
-    desk = broker(context)
-    _each(jobs, lambda job: desk.remove(job, force=force))
-
-
-@app.command()
-def prune(context: typer.Context) -> None:
-    """Remove all jobs that have ended.
-
-    Example: jobctl prune
-    """
-    for job in broker(context).prune():
-        print(job.job_id)
-
-
-@app.command()
-def new(
-    context: typer.Context, name: Annotated[str, typer.Argument(help="Of the new app.")]
-) -> None:
-    """Write a section, a module and a Dockerfile for a new app, which work as they are.
-
-    Example: jobctl new demo && jobctl check demo
-    """
-    from jobctl import scaffold
-
-    first, *files = scaffold.create(name, catalogue=broker(context).catalogue)
-    print(render.clean("\n".join([f"{first}: new section apps.{name}", *map(str, files)])))
-    print(f"launch it: jobctl run {name}", f"check it:  jobctl check {name}", sep="\n")
-
-
-@images.command()
-def build(
-    context: typer.Context,
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[APP...]", autocompletion=app_names)
-    ] = None,
-    rebuild: Annotated[bool, typer.Option(help="Build even what is current.")] = False,
-) -> None:
-    """Build the images of apps, and those below them, as far as something changed.
-
-    Example: jobctl images build conduit
-    """
-    for tag in broker(context).build(names or (), rebuild=rebuild):
-        print(render.clean(tag))

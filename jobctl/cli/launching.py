@@ -34,7 +34,8 @@ Image = Annotated[
     ),
 ]
 AppPort = Annotated[
-    int | None, typer.Option(help="Where it listens; without, on the port of the job.")
+    int | None,
+    typer.Option(metavar="PORT", help="Where it listens; without, on the port of the job."),
 ]
 
 
@@ -58,7 +59,7 @@ def run(
             "behind a host firewall such as ufw.",
         ),
     ] = None,
-    port: Annotated[int | None, typer.Option(help="This port, or fail.")] = None,
+    port: Annotated[int | None, typer.Option(metavar="PORT", help="This port, or fail.")] = None,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
@@ -73,11 +74,16 @@ def run(
         list[str] | None,
         typer.Option("--env", "-e", metavar="NAME=VALUE", help="An environment variable."),
     ] = None,
-    memory: Annotated[str | None, typer.Option(help="Memory limit, such as 512m.")] = None,
-    cpus: Annotated[float | None, typer.Option(min=0.01, help="CPU limit, in cores.")] = None,
-    gpus: Annotated[str | None, typer.Option(help="GPUs: all, or how many.")] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Memory limit, such as 512m.")
+    ] = None,
+    cpus: Annotated[
+        float | None, typer.Option(min=0.01, metavar="N", help="CPU limit, in cores.")
+    ] = None,
+    gpus: Annotated[str | None, typer.Option(metavar="N", help="GPUs: all, or how many.")] = None,
     timeout: Annotated[
-        float | None, typer.Option(min=0.1, help="Seconds to wait until it is ready.")
+        float | None,
+        typer.Option(min=0.1, metavar="SECONDS", help="Seconds to wait until it is ready."),
     ] = None,
     ttl: Annotated[
         str | None,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
+import msgspec
 import typer
 
 from jobctl.cli import render
@@ -55,8 +56,7 @@ def chosen(output: Output | None, *, json: bool, names: bool = False) -> Output:
     return output or short or Output.TABLE
 
 
-@dataclass(frozen=True, kw_only=True)
-class Listing(Generic[T]):
+class Listing(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """How things of a kind are listed: in columns, by name, or as JSON objects."""
 
     columns: Sequence[Column[T]]

@@ -1,4 +1,4 @@
-"""Commands that list: ``ps`` and ``top``, ``apps``, ``images ls``."""
+"""Commands that list: ``ps`` and ``top``, ``apps``."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ if TYPE_CHECKING:
     from jobctl.broker import Broker
     from jobctl.job import Job
 
-AllUsers = Annotated[bool, typer.Option(help="Jobs of all users of this engine.")]
+AllUsers = Annotated[bool, typer.Option("--all-users", help="Jobs of all users of this engine.")]
 Watch = Annotated[
     bool, typer.Option("--watch", "-w", help="Redraw the table each second, until Ctrl-C.")
 ]
 
 
-def add_to(app: typer.Typer, images: typer.Typer) -> None:
+def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command()(ps)
     app.command()(top)
     app.command()(apps)
-    images.command("ls")(images_ls)
 
 
 def ps(
@@ -99,15 +98,6 @@ def apps(context: typer.Context, output: OutputOption = None, json: AsJson = Fal
         for name, section in catalogue.apps.items()
     ]
     listings.APPS.show(found, wanted)
-
-
-def images_ls(context: typer.Context, output: OutputOption = None, json: AsJson = False) -> None:
-    """List the images that jobctl builds.
-
-    Example: jobctl images ls
-    """
-    wanted = chosen(output, json=json)
-    listings.IMAGES.show(broker(context).images(), wanted)
 
 
 def _jobs(desk: Broker, *, all_users: bool) -> list[Job]:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, cast
 
-from jobctl.cli.render import clean, one_line, size
 from jobctl.cli.screen import draws
+from jobctl.cli.words import clean, one_line, size
 from jobctl.progress import Step
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobctl import hosts, lifetimes
 from jobctl.cli.tables import MOST_CELL, table
-from jobctl.cli.words import clean, one_line
+from jobctl.cli.words import clean, one_line, size
 from jobctl.job import Job, to_dict
 
 __all__ = ["MOST_CELL", "age", "as_json", "clean", "compact", "finding", "job_json", "jobs_json"]
@@ -90,16 +90,6 @@ def age(job: Job) -> str:
             count = seconds // length
             return f"{count} {unit}{'s' if count > 1 else ''}"
     return "now"
-
-
-def size(count: int) -> str:
-    """Return a number of bytes in the unit that fits."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} GB"
 
 
 def compact(value: Any) -> str:

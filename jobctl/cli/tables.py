@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Generic, TypeVar
+
+import msgspec
 
 from jobctl.cli.screen import Screen
 from jobctl.cli.words import one_line
@@ -19,8 +20,7 @@ MOST_CELL = 300
 _GAP = "  "
 
 
-@dataclass(frozen=True, kw_only=True)
-class Column(Generic[T]):
+class Column(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """A column of a table of things of a kind.
 
     Where there is no room for all, the column with the highest ``spare`` is the first to be cut,

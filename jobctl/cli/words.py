@@ -13,3 +13,13 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     """Return text that can forge neither a line nor a column, as ``clean`` does otherwise."""
     return clean(text).replace("\n", "\N{REPLACEMENT CHARACTER}").replace("\t", " ")
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in the unit that fits."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
