@@ -6,8 +6,6 @@ How one launch goes is in ``jobctl.launch``, how records and containers agree in
 
 from __future__ import annotations
 
-import os
-import pwd
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from jobctl import ports
+from jobctl import places, ports
 from jobctl.config import Config, catalogue, in_force
 from jobctl.errors import ImageMissing, JobctlError
 from jobctl.job import Job, Status, from_dict, job_id_of, port_of, to_dict
@@ -28,7 +26,7 @@ from jobctl.locks import Locks
 from jobctl.observation import in_order, main_pid
 from jobctl.progress import Report, Step
 from jobctl.registry import Registry
-from jobctl.schema import Section
+from jobctl.schema import EngineKind, Section
 
 if TYPE_CHECKING:  # what these import takes a while, and most commands don't need it
     from jobctl.engines.base import Engine
@@ -50,12 +48,15 @@ class Broker:
     """All that jobctl does, for one user with one configuration: by default, the one in force.
 
     ``report`` gets a line of progress now and then. ``engine`` is connected to at first use; a
-    ``with`` block closes the connection at its end.
+    ``with`` block closes the connection at its end. ``engine_kind`` goes before what the
+    configuration says, ``context`` before what the environment says of where the engine is.
     """
 
     config: Config = field(default_factory=in_force)
     report: Report = silent
     given_engine: Engine | None = field(default=None, repr=False)
+    engine_kind: EngineKind | None = None
+    context: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -67,22 +68,12 @@ class Broker:
     @cached_property
     def owner(self) -> str:
         """The caller's user name, from the uid: the environment can say anything."""
-        try:
-            return pwd.getpwuid(os.getuid()).pw_name
-        except KeyError:
-            raise JobctlError(
-                f"uid {os.getuid()} has no user name on this host, after which its records would "
-                "be named; see whether the directory service answers: getent passwd"
-            ) from None
+        return places.caller()
 
     @cached_property
     def directory(self) -> Path:
         """The caller's directory for records and files."""
-        base = self.config.general.user_dir_base
-        if base is None:
-            state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-            return Path(state, "jobctl", self.owner)
-        return Path(base).expanduser().absolute() / self.owner
+        return places.directory(self.config.general.user_dir_base, self.owner)
 
     @cached_property
     def catalogue(self) -> Config:
@@ -97,7 +88,7 @@ class Broker:
             return self.given_engine
         from jobctl.engines.endpoints import connect
 
-        return connect()
+        return connect(self.engine_kind or self.config.general.engine, context=self.context)
 
     @cached_property
     def registry(self) -> Registry:
@@ -419,7 +410,7 @@ class Broker:
         if not self.ledger.elsewhere(job):
             return None
         return (
-            f"{job.job_id} is on another engine, {job.engine_id}; go to its host, or set "
+            f"{job.job_id} is on another engine, {job.engine_id}; name its --context, or set "
             f"DOCKER_HOST, or forget it with: jobctl rm --force {job.job_id}"
         )
 

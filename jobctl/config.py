@@ -17,10 +17,11 @@ import msgspec
 
 from jobctl import ownership, yamlfile
 from jobctl.errors import JobctlError, UsageError
+from jobctl.places import find, shipped, user_file
 from jobctl.schema import APP_NAME, APP_NAME_EXPECTED, Build, File, General, Section, size_of
 from jobctl.validation import check
 
-__all__ = ["Build", "Config", "General", "Origin", "Section"]
+__all__ = ["Build", "Config", "General", "Origin", "Section", "find", "shipped", "user_file"]
 
 SHIPPED = "shipped"
 """In ``include``, the configuration that comes with jobctl."""
@@ -75,37 +76,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         mine = [origin.path.parent for origin in self.origins.values() if not origin.package]
         brought = [origin.path.parent for origin in self.origins.values() if origin.package]
         return list(dict.fromkeys([self.path.parent, *mine, shipped(), *brought]))
-
-
-def shipped() -> Path:
-    """Return the directory of what comes with jobctl: config.yaml, app_modules/, images/."""
-    installed = Path(__file__).parent / "shipped"
-    return installed if installed.is_dir() else Path(__file__).parent.parent
-
-
-def user_file() -> Path:
-    """Return where the user's own configuration file is, or would be."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "jobctl/config.yaml")
-
-
-def find(explicit: str | None = None) -> Path:
-    """Return the configuration file in force.
-
-    That is ``explicit``, ``$JOBCTL_CONFIG``, the user's, the system's or the shipped one. Never
-    one of the current directory, since a configuration names Python files to run.
-    """
-    for named in (explicit, os.environ.get("JOBCTL_CONFIG")):
-        if named:
-            try:
-                return Path(named).absolute()
-            except FileNotFoundError:
-                raise JobctlError(
-                    f'can\'t look for "{named}": the current directory is gone; change to another'
-                ) from None
-    for candidate in (user_file(), Path("/etc/jobctl/config.yaml")):
-        if candidate.is_file():
-            return candidate
-    return shipped() / "config.yaml"
 
 
 @dataclass

@@ -23,6 +23,7 @@ VALUES = {
     "validation",
     "yamlfile",
     "config",
+    "places",
     "ownership",
     "engines.base",
 }
@@ -48,7 +49,7 @@ STOREYS = [
     *("preparation", "revival", "launch", "reaping", "broker", "conformance", "doctor", "scaffold"),
     *("reach", "remote", "tunnel", "candidate", "trust"),
 ]
-ADAPTERS = {"engines.docker", "engines.docker_values", "engines.endpoints"}
+ADAPTERS = {"engines.docker", "engines.docker_values", "engines.endpoints", "engines.greeting"}
 ENTRANCE = "__main__"
 
 
@@ -122,7 +123,7 @@ def allowed(importer: str) -> set[str]:
         below = VALUES | LEAVES | set(STOREYS[: STOREYS.index(importer)])
         return below | {"engines.endpoints"} if importer in ("broker", "doctor") else below
     if importer == "cli":
-        return VALUES | LEAVES | set(STOREYS)
+        return VALUES | LEAVES | set(STOREYS) | {"engines.greeting"}
     return {"cli"}
 
 

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from jobctl.cli import shells
-from jobctl.cli.context import Options, progress
+from jobctl.cli.context import Options, engine_kind, progress
 from jobctl.cli.words import one_line
 
 
@@ -145,10 +145,8 @@ def _engine(*, within: float) -> str | None:
     said: list[str] = []
 
     def ask() -> None:
-        from jobctl.broker import Broker
-
-        with suppress(Exception), Broker() as desk:  # whatever it is, jobctl has a version
-            said.append(f"{desk.engine.name} {desk.engine.version()}")
+        with suppress(Exception):  # whatever it is, jobctl has a version
+            said.append(_greeting(within) or _introduction())
 
     # Nobody waits for it at the end: a remote engine that is gone may be asked for a minute.
     thread = Thread(target=ask, daemon=True)
@@ -157,11 +155,41 @@ def _engine(*, within: float) -> str | None:
     return one_line(said[0]) if said else None
 
 
+def _greeting(timeout: float) -> str | None:
+    """Return what the usual engine says, ``None`` where a configuration may name another."""
+    from jobctl import places
+    from jobctl.engines import greeting
+
+    path = greeting.usual_socket()
+    if path is None or places.find() != places.shipped() / "config.yaml":
+        return None
+    return f"docker {greeting.version(path, timeout=timeout)}"
+
+
+def _introduction() -> str:
+    from jobctl.broker import Broker
+
+    with Broker() as desk:
+        return f"{desk.engine.name} {desk.engine.version()}"
+
+
 @app.callback()
 def before(
     context: typer.Context,
     config: Annotated[
         str | None, typer.Option(metavar="FILE", help="The configuration file to use.")
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="The kind of container engine, such as docker."),
+    ] = None,
+    engine_context: Annotated[
+        str | None,
+        typer.Option(
+            "--context",
+            metavar="NAME",
+            help="The engine of this context, as `docker context ls` shows them.",
+        ),
     ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Say nothing while it works; errors are said.")
@@ -178,4 +206,4 @@ def before(
     progress.quiet = quiet
     if no_color:
         os.environ["NO_COLOR"] = "1"
-    context.obj = Options(config=config)
+    context.obj = Options(config=config, engine=engine_kind(engine), context=engine_context)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobctl.cli import render
 from jobctl.cli.context import AsJson, broker, job_ids
 from jobctl.cli.screen import screen
+from jobctl.cli.words import one_line
 from jobctl.errors import JobctlError
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def inspect(
 
     Example: jobctl inspect job_8000 --json
     """
+    from jobctl.cli import render
+
     desk = broker(context)
     found = desk.inspect(job)
     more = {"confinement": desk.confinement(found)}
@@ -50,7 +52,7 @@ def url(context: typer.Context, job: JobRef) -> None:
     Example: curl --cacert $(jobctl ca path) --digest -u $USER $(jobctl url 8000)
     """
     found = broker(context).job(job)
-    address = render.one_line(found.open_url or found.url)
+    address = one_line(found.open_url or found.url)
     print(screen().linked(address, address))
 
 
