@@ -220,12 +220,13 @@ class Broker:
                 self._ensure_image(missing)
 
     def _ports(self, launch: Launch) -> Iterator[int]:
-        holders = {port_of(job.job_id): f"your {job.job_id}" for job in self.jobs()}
+        mine = {port_of(job_id): f"your {job_id}" for job_id in self.ledger.recorded()}
         return ports.candidates(
             self.config.general.port_range,
             wanted=launch.preparation.order.port,
             address=launch.bind_address,
-            holders={**published(self.engine.containers()), **holders},
+            holders={**published(self.engine.containers(running=True)), **mine},
+            more=lambda: published(self.engine.containers()),
             busy=self.ledger.locks.busy,
         )
 

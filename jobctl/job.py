@@ -105,6 +105,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 KEYS = tuple(name for name in Job.__struct_fields__ if name != "extra")
 """The keys of the job object that this version knows, in the documented order."""
 
+_KNOWN_KEYS = frozenset(KEYS)
+
 
 def to_dict(job: Job, *, reveal: bool = True) -> dict[str, Any]:
     """Return the job as one flat JSON object, in the documented order of keys.
@@ -126,8 +128,8 @@ def from_dict(values: Mapping[str, Any]) -> Job:
     Raises:
         JobctlError: a documented key is missing or has the wrong type.
     """
-    known = {key: value for key, value in values.items() if key in KEYS}
-    extra = {key: value for key, value in values.items() if key not in KEYS}
+    known = {key: value for key, value in values.items() if key in _KNOWN_KEYS}
+    extra = {key: value for key, value in values.items() if key not in _KNOWN_KEYS}
     if not _within(extra, MOST_LEVELS):
         raise JobctlError(
             f"job object: it is nested more than {MOST_LEVELS} levels deep; leave some out"

@@ -20,6 +20,7 @@ OWNER = "jobctl.owner"
 JOB_ROOT = "jobctl.job_root"
 ROLE = "jobctl.role"
 CREATED = "jobctl.created"
+ENGINE_ID = "jobctl.engine_id"
 BUILD = "jobctl.build"
 """Of an image, which its containers inherit."""
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobctl import jobfiles, labels, lifetimes
+from jobctl import halting, jobfiles, labels, lifetimes
 from jobctl.errors import JobctlError, Unwritable
 from jobctl.job import Job, Status, is_job_id, port_of
 from jobctl.labels import app_name, owner_name
@@ -40,6 +40,7 @@ class Ledger:
         self.report = report
         self.directory = registry.path.parent
         self.locks = registry.locks
+        self._seen_here: set[tuple[str, str | None]] = set()
 
     @property
     def job_root(self) -> str:
@@ -58,7 +59,22 @@ class Ledger:
 
     def elsewhere(self, job: Job) -> bool:
         """Tell whether a job is on another engine than this one, which knows nothing of it."""
+        # The engine takes its time to say who it is; containers tell which one made them.
+        if (job.job_id, job.engine_id) in self._seen_here:
+            return False
         return job.engine_id not in (None, self.engine_id)
+
+    def recorded(self) -> dict[str, Job]:
+        """Return the jobs by id as they are on record, put right where something is half-done.
+
+        For who needs to know which there are, not how they do: no request to the engine, of which
+        each container that it lists takes some time.
+        """
+        seen, damaged = self.registry.parse()
+        unsettled = damaged or any(job.intent is not None for job in seen.values())
+        if unsettled or not set(seen) >= self._with_files():
+            return self.reconcile()
+        return seen
 
     def reconcile(self) -> dict[str, Job]:
         """Put the records right and return the jobs by id.
@@ -69,6 +85,11 @@ class Ledger:
         # Records first: a job that is recorded after this look has its containers in the list.
         seen, damaged = self.registry.parse()
         listed = self.containers()
+        self._seen_here = {
+            (job_id, container.labels.get(labels.ENGINE_ID))
+            for job_id, found in listed.items()
+            for container in found
+        }
         unsettled = [
             job_id
             for job_id in {**seen, **listed}
@@ -79,7 +100,7 @@ class Ledger:
             for job in seen.values()
             if job.intent is None and (job.job_id in listed or not self.elsewhere(job))
         }
-        unsettled += filter(is_job_id, jobfiles.job_ids(self.directory).difference(seen, listed))
+        unsettled += self._with_files().difference(seen, listed)
         try:
             if damaged or any(changes[job_id] != seen[job_id] for job_id in changes):
                 with self.registry.edit() as jobs:
@@ -93,6 +114,9 @@ class Ledger:
             self.report(f"{error}; this is how it is, whatever the records say")
             return {**seen, **changes}
         return self.registry.read() if unsettled else {**seen, **changes}
+
+    def _with_files(self) -> set[str]:
+        return set(filter(is_job_id, jobfiles.job_ids(self.directory)))
 
     def containers(self, job_id: str | None = None) -> defaultdict[str, list[Container]]:
         """Return the containers of the user's jobs, or of one job, by job id."""
@@ -131,8 +155,7 @@ class Ledger:
     def halt(self, job: Job, *, reason: str | None = None) -> Job:
         """Stop a job's containers, the app first, and record it as stopped."""
         containers = in_order(self.containers(job.job_id)[job.job_id], reverse=True)
-        for container in containers:
-            self.engine.stop(container.id)
+        halting.halt(self.engine, [container.id for container in containers])
         condition = app_condition(self.engine, containers)
         stopped = job.with_(
             status=Status.STOPPED,
@@ -227,7 +250,11 @@ def _first_status(owner: Container) -> str:
 
 
 def jobs_of_everybody(engine: Engine) -> list[Job]:
-    """Return the jobs of all users as the labels of their containers tell."""
+    """Return the jobs of all users as the labels of their containers tell.
+
+    In one request: whether a gateway was restarted without its app is for its owner's look, and
+    for the health check.
+    """
     jobs = []
     for containers in _by_job(engine.containers([labels.JOB_ID])).values():
         try:
@@ -235,7 +262,9 @@ def jobs_of_everybody(engine: Engine) -> list[Job]:
             job = labels.job_from(owner.labels, status=_first_status(owner))
         except JobctlError:
             continue
-        job = job.with_(container_ids=[c.id for c in in_order(containers)])
+        job = job.with_(
+            container_ids=[c.id for c in in_order(containers)], endpoint_id=owner.endpoint
+        )
         jobs.append(observe(engine, job, containers))
     return jobs
 

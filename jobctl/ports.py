@@ -16,12 +16,15 @@ def candidates(
     wanted: int | None,
     address: str,
     holders: Mapping[int, str],
+    more: Callable[[], Mapping[int, str]],
     busy: Callable[[int], bool],
 ) -> Iterator[int]:
     """Yield the ports to try, one after the other.
 
-    ``holders`` says in words who holds a port; ``busy`` tells whether another launch is trying
-    one now. All this saves tries and makes for good messages: the engine has the last word.
+    ``holders`` says in words who holds a port, as far as that is known at little cost; ``more``
+    is called for all the others once a port turns out to be held. ``busy`` tells whether another
+    launch is trying one now. All this saves tries and makes for good messages: the engine has the
+    last word.
 
     Raises:
         UsageError: the port that is ``wanted`` is outside the range.
@@ -32,7 +35,7 @@ def candidates(
         raise UsageError(
             f"port {wanted} is outside general.port_range, which is {low}-{high}; choose one inside"
         )
-    known = dict(holders)
+    known, all_known = dict(holders), False
     for port in range(low, high + 1) if wanted is None else [wanted]:
         if port in known:
             continue
@@ -42,12 +45,16 @@ def candidates(
             known[port] = hosts.holder(port) or "another process"
         else:
             yield port
-            known[port] = "somebody who was faster"
+            if not all_known:
+                known, all_known = {**more(), **known}, True
+            known.setdefault(port, "somebody who was faster")
+    if not all_known:
+        known = {**more(), **known}
     if wanted is not None:
         raise ClaimLost(f"port {wanted} is taken by {known[wanted]}; choose another, or none")
     inside = [f"{port}: {who}" for port, who in sorted(known.items()) if low <= port <= high]
-    more = f" and {len(inside) - SHOWN_HOLDERS} more" if len(inside) > SHOWN_HOLDERS else ""
+    others = f" and {len(inside) - SHOWN_HOLDERS} more" if len(inside) > SHOWN_HOLDERS else ""
     raise ClaimLost(
-        f"no port is free in {low}-{high} ({', '.join(inside[:SHOWN_HOLDERS])}{more}); remove "
+        f"no port is free in {low}-{high} ({', '.join(inside[:SHOWN_HOLDERS])}{others}); remove "
         "ended jobs with: jobctl prune, or widen general.port_range"
     )

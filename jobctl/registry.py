@@ -43,6 +43,8 @@ class Registry:
     def __init__(self, directory: Path, locks: Locks) -> None:
         self.path = directory / "connections.txt"
         self.locks = locks
+        # Most lines are as they were a moment ago, and a thousand take a while to read and write.
+        self._jobs_by_line: dict[bytes, Job] = {}
 
     def read(self) -> dict[str, Job]:
         """Return the jobs on record by id, oldest first."""
@@ -86,15 +88,16 @@ class Registry:
             raise JobctlError(
                 f"can't read {self.path}: {error.strerror}; see: jobctl doctor"
             ) from None
+        known, self._jobs_by_line = self._jobs_by_line, {}
         jobs: dict[str, Job] = {}
         damaged = []
         for line in filter(None, lines):
             try:
-                job = from_dict(msgspec.json.decode(line, type=dict))
+                job = known.get(line) or from_dict(msgspec.json.decode(line, type=dict))
             except (ValueError, RecursionError, JobctlError):
                 damaged.append(line)
             else:
-                jobs[job.job_id] = job
+                jobs[job.job_id] = self._jobs_by_line[line] = job
         return jobs, Damage(lines=damaged)
 
     def _read(self) -> bytes:
@@ -126,5 +129,11 @@ class Registry:
             ) from None
 
     def _write(self, jobs: dict[str, Job], *, durable: bool) -> None:
-        lines = [msgspec.json.encode(to_dict(job)) + b"\n" for job in jobs.values()]
-        jobfiles.write_private(self.path, b"".join(lines), durable=durable)
+        lines = {id(job): line for line, job in self._jobs_by_line.items()}
+        written = {
+            lines.get(id(job)) or msgspec.json.encode(to_dict(job)): job for job in jobs.values()
+        }
+        jobfiles.write_private(
+            self.path, b"".join(line + b"\n" for line in written), durable=durable
+        )
+        self._jobs_by_line = written

@@ -7,6 +7,7 @@ from functools import partial
 
 from jobctl import exposure, gateway, passwords, probe
 from jobctl.containers import BYPASS
+from jobctl.engines.base import Condition
 from jobctl.errors import EngineRefused, EngineUnreachable, JobctlError
 from jobctl.job import MASK, Job, Status
 from jobctl.ledger import Ledger
@@ -35,7 +36,8 @@ def start(
     """
     job = job.with_(status=Status.LAUNCHING)
     ledger.registry.put(job, durable=False)
-    restarts = {one: _restarts(ledger, one) for one in job.container_ids}
+    new = job.intent == "run"
+    restarts = {one: 0 if new else _restarts(ledger, one) for one in job.container_ids}
     report(Step("starting", depth=1))
     for container in job.container_ids:
         ledger.engine.start(container)
@@ -44,7 +46,8 @@ def start(
         check = partial(_check_running, ledger, job, restarts)
         waiting = _Waiting(job.app, report)
         probe.wait(target(ledger, job), secret, timeout=timeout, check=check, waiting=waiting)
-        if BYPASS not in job.relaxed and (found := open_ports(ledger, job)):
+        condition = ledger.engine.condition(job.container_ids[-1])
+        if BYPASS not in job.relaxed and (found := open_ports(ledger, job, condition)):
             raise probe.Unprotected(way_past(job, found))
     except (EngineUnreachable, EngineRefused):
         raise  # of which the job's log knows nothing
@@ -52,7 +55,6 @@ def start(
         raise JobctlError(f"{error}{last_lines(ledger, job, job.container_ids[0])}") from error
     except JobctlError as error:
         raise type(error)(f"{error}{last_lines(ledger, job, job.container_ids[-1])}") from error
-    condition = ledger.engine.condition(job.container_ids[-1])
     containers = in_order(ledger.containers(job.job_id)[job.job_id])
     if condition is None or not containers:
         raise JobctlError(f"{job.job_id} was removed while it was being launched; launch it anew")
@@ -96,15 +98,19 @@ def target(ledger: Ledger, job: Job) -> probe.Target:
     )
 
 
-def open_ports(ledger: Ledger, job: Job) -> set[int] | None:
+def open_ports(ledger: Ledger, job: Job, condition: Condition | None = None) -> set[int] | None:
     """Return the ports at which others than its clients get to a job, from this host at least.
 
-    ``None``: that can't be told from here.
+    ``condition`` is how the app's container is doing, if that is known already. ``None``: it can't
+    be told from here.
     """
     engine = ledger.engine
-    condition = engine.condition(job.container_ids[-1])
+    condition = condition or engine.condition(job.container_ids[-1])
     if engine.local_socket is None or condition is None:
         return None
+    own = gateway.own_port(job.app_port or 0) if len(job.container_ids) > 1 else int(job.port)
+    if condition.pid and exposure.listening(condition.pid) == {own}:
+        return set()
     details = [found for one in job.container_ids if (found := engine.details(one))]
     return exposure.open_ports(
         [address for one in details for address in one.addresses],

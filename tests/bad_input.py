@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from jobctl import cli
+from jobctl.cli import streams
 from jobctl.engines import endpoints
 from jobctl.engines.base import ContainerSpec
 from jobctl.engines.docker_values import create_kwargs, host_kwargs
@@ -223,27 +223,20 @@ class CommandLine:
     def run(self, *arguments: str, stdin: bytes = b"", encoding: str = "utf-8") -> Outcome:
         """Run a command to its end."""
         out, err = io.BytesIO(), io.BytesIO()
-        handler, kept = signal.getsignal(signal.SIGTERM), sys.argv
+        kept = sys.argv
         before = sys.stdin, sys.stdout, sys.stderr
         sys.argv = ["jobctl", *arguments]
         sys.stdin = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
         sys.stdout = io.TextIOWrapper(out, encoding=encoding)
         sys.stderr = io.TextIOWrapper(err, encoding=encoding, errors="backslashreplace")
         try:
-            code = self._exit_code()
+            streams.prepare()
+            code = cli.run()
             sys.stderr.flush()
             return Outcome(code, out.getvalue().decode(encoding), err.getvalue().decode(encoding))
         finally:
             sys.stdin, sys.stdout, sys.stderr = before
             sys.argv = kept
-            signal.signal(signal.SIGTERM, handler)
-
-    def _exit_code(self) -> int:
-        try:
-            cli.main()
-        except SystemExit as end:
-            return end.code if isinstance(end.code, int) else int(end.code is not None)
-        return 0
 
     def clear(self) -> None:
         """Forget all jobs, and whatever the last example configured."""

@@ -31,7 +31,7 @@ LEAVES = {
     *("browsers", "certs", "confinement", "containers", "exposure", "gateway", "hosts", "idleness"),
     *("images", "jobfiles", "jsonschema", "labels", "legacy", "lifetimes", "locks", "nss"),
     *("passwords", "plugins", "ports", "probe", "provenance", "registry", "schedule", "ssh"),
-    *("systemstore", "usage"),
+    *("halting", "systemstore", "usage"),
 }
 LEAF_TO_LEAF = {
     ("containers", "gateway"),

@@ -19,6 +19,7 @@ def ports(
     *,
     wanted: int | None = None,
     holders: Mapping[int, str] | None = None,
+    more: Mapping[int, str] | None = None,
     busy: Collection[int] = (),
 ) -> Iterator[int]:
     return candidates(
@@ -26,6 +27,7 @@ def ports(
         wanted=wanted,
         address="127.0.0.1",
         holders=holders or {},
+        more=lambda: more or {},
         busy=lambda port: port in busy,
     )
 
@@ -76,6 +78,17 @@ def test_only_the_wanted_port_is_tried(run_of_ports: tuple[socket.socket, int]) 
 
     assert next(tried) == port + 2
     with pytest.raises(ClaimLost, match=f"port {port + 2} is taken by somebody who was faster"):
+        next(tried)
+
+
+def test_once_a_port_is_held_after_all_it_is_asked_who_has_which(
+    run_of_ports: tuple[socket.socket, int],
+) -> None:
+    _, port = run_of_ports
+    tried = ports(port, port + 3, more={port + 1: "eve's", port + 2: "eve's"})
+
+    assert [next(tried), next(tried)] == [port + 1, port + 3]
+    with pytest.raises(ClaimLost, match=f"{port + 1}: eve's, {port + 2}: eve's, {port + 3}: some"):
         next(tried)
 
 

@@ -31,7 +31,7 @@ def main() -> NoReturn:
     streams.prepare()
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which is what nohup(1) asks for
         signal.signal(signal.SIGHUP, _terminate)
-    code = _with_room(_run)
+    code = _with_room(run)
     # Taking apart every module that was imported, which comes next, is another eighth.
     atexit._run_exitfuncs()
     sys.stderr.flush()
@@ -52,7 +52,7 @@ def _with_room(call: Callable[[], int]) -> int:
 _with_room.__code__ = _with_room.__code__.replace(co_stacksize=_FRAME_WORDS)
 
 
-def _run() -> int:
+def run() -> int:
     """Run the command line and return its exit code."""
     debug = "--debug" in sys.argv[1:]
     try:

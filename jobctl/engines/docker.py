@@ -148,19 +148,21 @@ class DockerEngine:
 
     @translated
     def facts(self) -> Facts:
+        info = self._api.info()
         return facts_from(
-            self._api.info(),
+            info,
             endpoint=self.endpoint,
             chosen_by=self._chosen_by,
             transport=transport(self.endpoint, self._tls),
-            version=self.version(),
+            # As `version` has it, which would be another request.
+            version=f"{info['ServerVersion']} (API {self._api.api_version})",
         )
 
     @translated
-    def containers(self, labels: Sequence[str] = ()) -> list[Container]:
+    def containers(self, labels: Sequence[str] = (), *, running: bool = False) -> list[Container]:
         return [
             container_from(entry)
-            for entry in self._api.containers(all=True, filters={"label": list(labels)})
+            for entry in self._api.containers(all=not running, filters={"label": list(labels)})
         ]
 
     @translated

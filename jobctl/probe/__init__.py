@@ -21,6 +21,9 @@ FIRST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.1
 SHORTEST_ATTEMPT_S = 0.5
 ATTEMPT_TIMEOUT_S = 5
+CHECK_EVERY_S = 0.05
+"""The engine has better things to do than to tell each time that all is as it was, but an app that
+ended is restarted after a tenth of a second, and then nobody knows its exit code any more."""
 PATIENCE_S = 2
 """How long nobody is told what it is that is waited for."""
 
@@ -39,15 +42,15 @@ def wait(
 ) -> None:
     """Return once a job is verified.
 
-    Polls in tens of milliseconds, for at most ``timeout`` seconds; ``check`` is called each time
-    and raises when there is nothing left to wait for. ``waiting`` is called when it takes long,
-    with what was seen instead, whenever that has changed.
+    Polls in tens of milliseconds, for at most ``timeout`` seconds; ``check`` is called now and
+    then and raises when there is nothing left to wait for. ``waiting`` is called when it takes
+    long, with what was seen instead, whenever that has changed.
 
     Raises:
         Unprotected: the job is not protected as it has to be.
         JobctlError: the time is over; the message says what was seen last.
     """
-    began = time.monotonic()
+    began = checked = time.monotonic()
     deadline = began + timeout
     pause = FIRST_PAUSE_S
     told = None
@@ -57,11 +60,15 @@ def wait(
             left = max(deadline - time.monotonic(), SHORTEST_ATTEMPT_S)
             verify(target, secret, timeout=min(left, ATTEMPT_TIMEOUT_S))
         except NotReady as reason:
-            check()
-            if time.monotonic() - began > PATIENCE_S and reason.brief != told:
+            now = time.monotonic()
+            over = now + pause > deadline
+            if over or now - checked > CHECK_EVERY_S:
+                check()
+                checked = now
+            if now - began > PATIENCE_S and reason.brief != told:
                 told = reason.brief
                 waiting(told)
-            if time.monotonic() + pause > deadline:
+            if over:
                 raise JobctlError(
                     f"not ready after {timeout:g} s: {reason}; see whether the app listens on its "
                     "app_port, which is the job's own port if nothing says otherwise, or allow "
