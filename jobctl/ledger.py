@@ -198,6 +198,9 @@ class Ledger:
         certificate = self.directory / f"{job_id}.crt"
         owner = next((c for c in found if c.name == owner_name(job_id)), None)
         if found and not certificate.exists():
+            # The engine may carry out what a killed launch had asked for after that was undone.
+            if all(container.state == "created" for container in found):
+                self.erase(job_id)
             return
         if owner is None or app_of(found) is None:
             self.erase(job_id)

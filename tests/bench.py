@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from subprocess import CompletedProcess
 
 import pytest
 
 from jobctl.engines.docker import DockerEngine
-from tests.engine_proxy import EngineProxy, Fault, Request, When
+from tests.engine_proxy import EngineProxy, Fault, When
 from tests.site import Site
 from tests.wholeness import PASSWORD, RUN, Job, put_right, run_job, through
 
@@ -74,33 +74,30 @@ def bench(site: Site, engine: DockerEngine) -> Iterator[Bench]:
 
 
 def moments(bench: Bench, command: str) -> list[tuple[str, When]]:
-    """Return the requests of a command, without those that only repeat until a job is ready."""
+    """Return the requests of a command, of those that only repeat until a job is ready the first.
+
+    How many there are of these is chance.
+    """
     arguments = bench.ready_for(command)
     with EngineProxy(bench.engine_socket) as proxy:
         through(bench.site, proxy.endpoint).run(*arguments, stdin=f"{PASSWORD}\n")
-        seen = proxy.requests
+        seen = [str(request) for request in proxy.requests]
     bench.after()
-    found: list[tuple[str, When]] = [
-        (f"{number}, {request}", _nth(str(request), [*map(str, seen[:number])].count(str(request))))
-        for number, request in enumerate(seen, 1)
-        if seen[:number].count(request) <= 2 or request.path.endswith(_LISTING)
-    ]
-    if any(_last_look(seen[:number]) for number in range(len(seen) + 1)):
-        found.append(("the last look at the app", _last_look))
+    found: list[tuple[str, When]] = []
+    waiting = False
+    for number, request in enumerate(seen, 1):
+        if not (waiting and request == seen[number - 2]):
+            found.append((f"{number}, {request}", _nth(request, seen[:number].count(request))))
+        waiting = request == _LOOK and (waiting or seen[number - 2].endswith("/start"))
     return found
 
 
-_LISTING = "/containers/json"
+_LOOK, _LIST = "GET /containers/ID/json", "GET /containers/json"
 
 
 def _nth(kind: str, number: int) -> When:
     """Return what tells the request of that number among those of its kind."""
     return lambda seen: str(seen[-1]) == kind and [*map(str, seen)].count(kind) == number
-
-
-def _last_look(seen: Sequence[Request]) -> bool:
-    """Tell whether a job has just been verified: its app is looked at once more."""
-    return len(seen) > 1 and seen[-2] == seen[-1] and str(seen[-1]) == "GET /containers/ID/json"
 
 
 def assert_failed_clearly(done: CompletedProcess[str]) -> None:

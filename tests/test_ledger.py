@@ -507,12 +507,23 @@ def test_containers_that_somebody_else_labelled_are_left_alone(
     ledger: Ledger, fake: FakeEngine
 ) -> None:
     """What only the user can have made is the certificate in their own directory."""
-    create(fake, job_in(ledger))
+    ids = [*create(fake, job_in(ledger))]
     job = job_in(ledger, 8001)
-    fake.create(spec(job, app_name(job.job_id), "app"))
+    ids.append(fake.create(spec(job, app_name(job.job_id), "app")))
+    for container in ids:
+        fake.start(container)
 
     assert ledger.reconcile() == {}
     assert len(left(fake)) == 3
+
+
+def test_what_the_engine_made_for_a_launch_after_that_was_undone_is_removed(
+    ledger: Ledger, fake: FakeEngine
+) -> None:
+    create(fake, job_in(ledger))
+
+    assert ledger.reconcile() == {}
+    assert left(fake) == set()
 
 
 def test_files_without_a_record_and_containers_are_removed(ledger: Ledger) -> None:
