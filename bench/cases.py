@@ -50,8 +50,8 @@ def launching(place: Place) -> Iterator[Pair]:
     def bare() -> float:
         seconds: list[float] = []
         with timed(seconds):
-            ids = launch_bare(place.api, specs)
-            await_answer(int(job.port))
+            ids, port = launch_bare(place.api, specs)
+            await_answer(port)
         for one in reversed(ids):
             place.engine.remove(one)
         return seconds[0]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +91,18 @@ class Place:
             self.broker.remove(job.job_id, force=True)
 
 
-def launch_bare(api: Any, specs: list[ContainerSpec]) -> list[str]:
-    """Create and start containers as jobctl would, without it, and return their ids.
+# One after the other: an engine may hold a port for a moment after its container is gone.
+BARE_PORTS = cycle(range(31000, 31500))
 
-    They get names of their own; the port is that of the first spec, which nobody else may have.
-    """
+
+def launch_bare(api: Any, specs: list[ContainerSpec]) -> tuple[list[str], int]:
+    """Create and start containers as jobctl would, without it; return their ids and their port."""
     ids: list[str] = []
+    port = next(BARE_PORTS)
     for spec in specs:
-        spec = replace(spec, name=f"{spec.name}-bare", joins=ids[0] if spec.joins else None)
+        spec = replace(spec, name=f"bare-{port}-{len(ids)}", joins=ids[0] if spec.joins else None)
+        if spec.publish:
+            spec = replace(spec, publish=replace(spec.publish, host_port=port))
         created = api.create_container(
             **create_kwargs(spec),
             host_config=api.create_host_config(**host_kwargs(spec)),
@@ -108,7 +113,7 @@ def launch_bare(api: Any, specs: list[ContainerSpec]) -> list[str]:
         ids.append(created["Id"])
     for one in ids:
         api.start(one)
-    return ids
+    return ids, port
 
 
 def await_answer(port: int, path: str = "/", *, tls: bool = True, within: float = 60) -> None:

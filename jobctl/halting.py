@@ -1,8 +1,12 @@
-"""Stopping containers one after the other, without waiting for what nobody needs to wait for."""
+"""Ending the containers of a job without waiting for what nobody needs to wait for.
+
+Requests go side by side. Who is interrupted does not wait for them: the engine goes on by itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -13,7 +17,7 @@ if TYPE_CHECKING:
 POLL_S = 0.005
 
 
-def halt(engine: Engine, containers: Sequence[str]) -> None:
+def stop(engine: Engine, containers: Sequence[str]) -> None:
     """Stop containers in order: each once the process of the one before has ended.
 
     An app keeps its network until it is done. What the engine does after that, clearing up, takes
@@ -27,32 +31,44 @@ def halt(engine: Engine, containers: Sequence[str]) -> None:
         condition = engine.condition(container)
         if condition is None:
             continue
-        stop = _Stop(engine, container, grace=condition.stop_grace)
-        stops.append(stop)
-        stop.start()
-        while stop.is_alive() and not _has_ended(engine, condition.pid):
-            stop.join(POLL_S)
-    for stop in stops:
-        stop.join()
-    for stop in stops:
-        if stop.error:
-            raise stop.error
+        stops.append(_Request(partial(engine.stop, container, grace=condition.stop_grace)))
+        while stops[-1].is_alive() and not _has_ended(engine, condition.pid):
+            stops[-1].join(POLL_S)
+    _finish(stops)
 
 
-class _Stop(Thread):
-    """Stops a container. Nobody waits for it who is interrupted: the engine goes on by itself."""
+def remove(engine: Engine, containers: Iterable[str]) -> None:
+    """Kill and remove containers.
 
-    def __init__(self, engine: Engine, container: str, *, grace: int) -> None:
+    Raises:
+        JobctlError: what the engine says of the first that it could not remove.
+    """
+    _finish([_Request(partial(engine.remove, container)) for container in containers])
+
+
+class _Request(Thread):
+    """Makes a request, and keeps what goes wrong for who waits."""
+
+    def __init__(self, make: Callable[[], None]) -> None:
         super().__init__(daemon=True)
-        self._engine, self._container, self._grace = engine, container, grace
+        self._make = make
         self.error: BaseException | None = None
+        self.start()
 
     def run(self) -> None:
-        """Keep what goes wrong for who waits."""
+        """Make the request."""
         try:
-            self._engine.stop(self._container, grace=self._grace)
+            self._make()
         except BaseException as error:
             self.error = error
+
+
+def _finish(requests: Sequence[_Request]) -> None:
+    for request in requests:
+        request.join()
+    for request in requests:
+        if request.error:
+            raise request.error
 
 
 def _has_ended(engine: Engine, pid: int | None) -> bool:

@@ -128,8 +128,7 @@ class Ledger:
 
         Whatever stops it half-way, the record still says that there is something to remove.
         """
-        for container in in_order(self.containers(job_id)[job_id], reverse=True):
-            self.engine.remove(container.id)
+        halting.remove(self.engine, [one.id for one in self.containers(job_id)[job_id]])
         jobfiles.remove(self.directory, job_id)
         self.registry.drop(job_id)
 
@@ -155,7 +154,7 @@ class Ledger:
     def halt(self, job: Job, *, reason: str | None = None) -> Job:
         """Stop a job's containers, the app first, and record it as stopped."""
         containers = in_order(self.containers(job.job_id)[job.job_id], reverse=True)
-        halting.halt(self.engine, [container.id for container in containers])
+        halting.stop(self.engine, [container.id for container in containers])
         condition = app_condition(self.engine, containers)
         stopped = job.with_(
             status=Status.STOPPED,

@@ -156,14 +156,16 @@ def _engine(*, within: float) -> str | None:
 
 
 def _greeting(timeout: float) -> str | None:
-    """Return what the usual engine says, ``None`` where a configuration may name another."""
+    """Return what the usual engine says, ``None`` where something names another."""
     from jobctl import places
     from jobctl.engines import greeting
 
-    path = greeting.usual_socket()
-    if path is None or places.find() != places.shipped() / "config.yaml":
-        return None
-    return f"docker {greeting.version(path, timeout=timeout)}"
+    socket, path = greeting.usual_socket(), places.find()
+    if socket and path != places.shipped() / "config.yaml":
+        from jobctl import config
+
+        socket = socket if config.load(path).general.engine == "docker" else None
+    return f"docker {greeting.version(socket, timeout=timeout)}" if socket else None
 
 
 def _introduction() -> str:
