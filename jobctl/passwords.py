@@ -9,6 +9,7 @@ import secrets
 from jobctl.errors import JobctlError
 
 BCRYPT_COST = 10
+ARGON2_MEMORY_KIB, ARGON2_PASSES = 19 * 1024, 2
 _UNSENDABLE = re.compile("[\n\r\0\ud800-\udfff]")
 _USER = re.compile(r"[^:\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -29,8 +30,9 @@ def hash_password(algorithm: str, *, user: str, realm: str, password: str) -> st
 
     ``apache_md5_digest`` gives ``user:realm:MD5`` as ``htdigest(1)`` does (RFC 7616, A1), and
     ``bcrypt`` gives ``user:$2y$…`` as ``htpasswd(1)`` does. ``jupyter`` gives what
-    ``jupyter_server.auth.passwd`` does, ``argon2:$argon2id$…`` without a user, with the second
-    set of parameters that RFC 9106, 4, recommends.
+    ``jupyter_server.auth.passwd`` does, ``argon2:$argon2id$…`` without a user, with the first of
+    the settings that OWASP's Password Storage Cheat Sheet recommends: Jupyter checks passwords in
+    its only thread, which dearer ones would let anybody hold up who has none.
 
     Raises:
         JobctlError: the password is empty or can't be hashed, or the algorithm is unknown.
@@ -58,7 +60,10 @@ def hash_password(algorithm: str, *, user: str, realm: str, password: str) -> st
     if algorithm == "jupyter":
         from argon2 import PasswordHasher
 
-        return _JUPYTER + PasswordHasher().hash(password)
+        hasher = PasswordHasher(
+            memory_cost=ARGON2_MEMORY_KIB, time_cost=ARGON2_PASSES, parallelism=1
+        )
+        return _JUPYTER + hasher.hash(password)
     raise JobctlError(
         f'unknown hash_algorithm "{algorithm}"; expected apache_md5_digest, bcrypt or jupyter'
     )

@@ -18,7 +18,7 @@ from jobctl.probe.client import Client, NotReady, Secret, Target, Unprotected
 __all__ = ["NotReady", "Secret", "Target", "Unprotected", "connect_address", "verify", "wait"]
 
 FIRST_PAUSE_S = 0.01
-LONGEST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 0.06
 SHORTEST_ATTEMPT_S = 0.5
 ATTEMPT_TIMEOUT_S = 5
 CHECK_EVERY_S = 0.05
