@@ -8,9 +8,11 @@ import platform
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.cases import CASES
+from bench import commands, crowds, traffic
 from bench.pairs import Result, measure
 from bench.place import place
+
+CASES = {**commands.CASES, **crowds.CASES, **traffic.CASES}
 
 
 def main() -> None:
@@ -19,7 +21,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the figures too")
     options = parser.parse_args()
     results: list[Result] = []
-    print(f"{'':44}{'jobctl':>9}{'bare':>9}{'ratio':>8}{'from':>7}{'to':>7}{'goal':>7}")
+    print(f"{'':44}{'jobctl':>12}{'bare':>12}{'ratio':>8}{'from':>7}{'to':>7}{'goal':>7}")
     for name in options.cases or CASES:
         with place() as there:
             for pair in CASES[name](there):
@@ -33,7 +35,8 @@ def main() -> None:
 def _row(one: Result) -> str:
     figures = f"{one.ratio:>8.2f}{one.least:>7.2f}{one.greatest:>7.2f}{one.most:>7.2f}"
     verdict = "" if one.reached else "  missed"
-    return f"{one.name:44}{one.ours:>8.3f}s{one.theirs:>8.3f}s{figures}{verdict}"
+    unit = f"{one.unit:<3}"
+    return f"{one.name:44}{one.ours:>8.3f} {unit}{one.theirs:>8.3f} {unit}{figures}{verdict}"
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ def stop(engine: Engine, containers: Sequence[str]) -> None:
         if condition is None:
             continue
         stops.append(_Request(partial(engine.stop, container, grace=condition.stop_grace)))
-        while stops[-1].is_alive() and not _has_ended(engine, condition.pid):
-            stops[-1].join(POLL_S)
+        while stops[-1].under_way and not _has_ended(engine, condition.pid):
+            stops[-1].wait(POLL_S)
     _finish(stops)
 
 
@@ -46,26 +46,37 @@ def remove(engine: Engine, containers: Iterable[str]) -> None:
     _finish([_Request(partial(engine.remove, container)) for container in containers])
 
 
-class _Request(Thread):
-    """Makes a request, and keeps what goes wrong for who waits."""
+class _Request:
+    """A request under way; keeps what goes wrong for who waits."""
 
     def __init__(self, make: Callable[[], None]) -> None:
-        super().__init__(daemon=True)
         self._make = make
+        self._thread = Thread(target=self._run, daemon=True)
         self.error: BaseException | None = None
-        self.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # on a host where all threads are taken, which is when jobs must go
+            self._run()
 
-    def run(self) -> None:
-        """Make the request."""
+    def _run(self) -> None:
         try:
             self._make()
         except BaseException as error:
             self.error = error
 
+    @property
+    def under_way(self) -> bool:
+        return self._thread.is_alive()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Return when it is over, or after so many seconds."""
+        if self.under_way:
+            self._thread.join(timeout)
+
 
 def _finish(requests: Sequence[_Request]) -> None:
     for request in requests:
-        request.join()
+        request.wait()
     for request in requests:
         if request.error:
             raise request.error

@@ -1,0 +1,75 @@
+"""Many at once, and many on record: launches of a class, and the thousandth job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from typing import TypeVar
+
+from bench.pairs import Pair, timing
+from bench.place import Place, place
+from jobctl.job import Status
+
+NOTEBOOKS, LAUNCHES, AT_ONCE, ENDED, COUNT = 10, 50, 10, 1000, 20
+T = TypeVar("T")
+Case = Callable[[Place], Iterator[Pair]]
+
+
+def notebooks_at_once(there: Place) -> Iterator[Pair]:
+    """A class opens its notebooks, beside as many bare containers."""
+    yield Pair(
+        name=f"{NOTEBOOKS} x run jupyter at once",
+        ours=timing(lambda: at_once(NOTEBOOKS, lambda: there.run("jupyter")), there.forget_all),
+        theirs=timing(lambda: at_once(NOTEBOOKS, there.start_notebook), there.remove),
+        most=1.1,
+        runs=5,
+        warm_up=False,
+    )
+
+
+def launches_at_once(there: Place) -> Iterator[Pair]:
+    """Many launches, ten at a time, beside as many of the same pairs by ``docker run``."""
+    _, specs = there.specs("conduit")
+
+    def bare() -> list[str]:
+        return [*chain(*at_once(LAUNCHES, lambda: there.docker_run(specs)))]
+
+    yield Pair(
+        name=f"{LAUNCHES} launches, {AT_ONCE} at a time",
+        ours=timing(lambda: at_once(LAUNCHES, lambda: there.run("conduit")), there.forget_all),
+        theirs=timing(bare, there.remove),
+        most=1 / 0.8,
+        runs=3,
+        warm_up=False,
+    )
+
+
+def ended(there: Place) -> Iterator[Pair]:
+    """A launch by somebody with a thousand ended jobs, beside one by somebody with none."""
+    for _ in range(ENDED):
+        there.broker.register(there.order("conduit"))
+    with there.broker.registry.edit() as jobs:
+        for name, job in jobs.items():
+            jobs[name] = job.with_(status=Status.STOPPED, ended_at=job.creation_timestamp)
+    with place() as fresh:
+        yield Pair(
+            name=f"run conduit, {ENDED} ended jobs on record",
+            ours=timing(lambda: there.run("conduit"), there.forget),
+            theirs=timing(lambda: fresh.run("conduit"), fresh.forget),
+            most=1.1,
+            runs=15,
+        )
+
+
+def at_once(count: int, act: Callable[[], T]) -> list[T]:
+    """Do something so many times, ``AT_ONCE`` at a time."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda _: act(), range(count)))
+
+
+CASES: dict[str, Case] = {
+    "notebooks-at-once": notebooks_at_once,
+    "launches-at-once": launches_at_once,
+    "ended": ended,
+}
