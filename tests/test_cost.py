@@ -163,3 +163,14 @@ def test_ps_asks_once_however_many_jobs(site: Site) -> None:
 
     for arguments in (["ps"], ["ps", "--all"], ["ps", "--all-users"], ["ps", "-o", "json"]):
         assert requests(site, *arguments) == once
+
+
+@pytest.mark.engine
+def test_a_build_without_changes_asks_once_for_each_image_and_sends_nothing(site: Site) -> None:
+    site.run("images", "build", "conduit")
+
+    assert requests(site, "images", "build", "conduit") == [
+        "GET /version",
+        "GET /images/jobctl/gateway/json",
+        "GET /images/jobctl/conduit/json",
+    ]
