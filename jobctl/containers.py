@@ -26,6 +26,7 @@ GATEWAY_CPU_SHARES = 2048
 
 _TMPFS = "rw,noexec,nosuid,nodev,mode=1777"
 _MASK = "ro,noexec,nosuid,nodev,size=64k"
+_ROOTS_HOME = "/root"
 
 
 def image_of(app: str, section: Section) -> str:
@@ -114,8 +115,11 @@ def app_spec(job: Job, settings: Settings, *, joins: str | None) -> ContainerSpe
     tmpfs = {"/tmp": f"{_TMPFS},size=256m"}  # noqa: S108, inside the container
     # Programs that users install there have to run; the memory limit is the limit.
     tmpfs |= dict.fromkeys(section.writable, f"rw,exec,nosuid,nodev,mode=0755,{own}")
+    masks = [*settings.masks]
+    if any(Path(path).is_relative_to(_ROOTS_HOME) for path in [*settings.files, *settings.secrets]):
+        masks.append(_ROOTS_HOME)  # closed to others in most images; root's jobs are below it
     # A mask keeps the mode of what it hides, 0700, and single files show through it again.
-    tmpfs |= dict.fromkeys(settings.masks, f"{_MASK},{own}")
+    tmpfs |= dict.fromkeys(masks, f"{_MASK},{own}")
     return ContainerSpec(
         name=app_name(job.job_id) if joins else owner_name(job.job_id),
         image=job.image,

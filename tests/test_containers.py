@@ -96,6 +96,15 @@ def test_only_the_gateway_publishes_the_port() -> None:
     assert (second.publish, second.network, second.joins) == (None, None, "first-id")
 
 
+def test_files_below_root_s_home_can_be_reached_in_images_that_have_it_closed() -> None:
+    _, elsewhere = pair()
+    below = containers.app_spec(JOB, settings(files=["/root/state/config"]), joins="first-id")
+
+    assert "/root" not in elsewhere.tmpfs
+    assert "uid=1000" in below.tmpfs["/root"]
+    assert below.tmpfs["/root"].startswith("ro,")
+
+
 def test_the_app_runs_the_module_s_command_and_the_gateway_its_own() -> None:
     first, second = pair()
 

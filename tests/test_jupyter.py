@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +161,17 @@ def test_the_password_is_where_it_belongs(site: Site) -> None:
     for text in (shown, logs.stdout, logs.stderr):
         assert "argon2id" not in text
         assert job["password"] not in text
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the engine or the kernel of this host offers no root")
+def test_root_s_jobs_find_their_files_below_root_s_home(site: Site) -> None:
+    """It is closed to others in most images, and the app is another user."""
+    with tempfile.TemporaryDirectory(dir=Path("~root").expanduser()) as state:
+        below = copy(site)
+        below.directory = Path(state, "jobctl", "root")
+        below.env = site.env | {"XDG_STATE_HOME": state}
+        try:
+            job = below.run_json("run", "jupyter", "--generate-password", "--json")
+            assert job["status"] == "launched"
+        finally:
+            below.clear()
