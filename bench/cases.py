@@ -5,13 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.pairs import Act, Pair, command, timed
 from bench.place import PASSWORD, Place, await_answer, launch_bare
+from jobctl import arrays, batch
 from jobctl.job import Job
 
 BARE_PORT = 31000
+CLASS = 20
 JOBCTL = Path(sys.executable).with_name("jobctl")
 Case = Callable[[Place], Iterator[Pair]]
 
@@ -117,6 +120,60 @@ def _bare_jupyter(place: Place) -> float:
     return seconds[0]
 
 
+def count(place: Place) -> Iterator[Pair]:
+    """A class by one command, beside as many commands one after the other, and at the same time."""
+    one = [str(JOBCTL), "run", "conduit", "--generate-password", "--json"]
+    many = [*one, "--count", str(CLASS)]
+
+    def once(act: Callable[[Place], object]) -> Act:
+        def timed_act() -> float:
+            seconds: list[float] = []
+            with timed(seconds):
+                act(place)
+            place.clear()
+            return seconds[0]
+
+        return timed_act
+
+    def commands(at_once: int) -> Act:
+        def act(there: Place) -> None:
+            with ThreadPoolExecutor(at_once) as pool:
+                list(pool.map(lambda _: _command(there, one), range(CLASS)))
+
+        return once(act)
+
+    def in_process(there: Place) -> None:
+        orders = arrays.numbered(there.order("conduit"), CLASS, passwords=arrays.password)
+        assert all(one.job for one in there.broker.run_many(orders))
+
+    def each_in_process(there: Place) -> None:
+        for _ in range(CLASS):
+            there.broker.run(there.order("conduit"))
+
+    ours = once(lambda there: _command(there, many))
+    parallel = batch.at_once(None)
+    name = f"run --count {CLASS}"
+    yield Pair(name=f"{name}, to single commands", ours=ours, theirs=commands(1), most=0.5, runs=3)
+    yield Pair(
+        name=f"{name}, to commands, {parallel} at once",
+        ours=ours,
+        theirs=commands(parallel),
+        most=1,
+        runs=3,
+    )
+    yield Pair(
+        name=f"{name}, to single runs, in one process",
+        ours=once(in_process),
+        theirs=once(each_in_process),
+        most=1,
+        runs=3,
+    )
+
+
+def _command(place: Place, words: list[str]) -> None:
+    subprocess.run(words, check=True, capture_output=True, env=place.env, cwd=place.root)
+
+
 def _jobctl(place: Place, *arguments: str) -> Act:
     return command([str(JOBCTL), *arguments], **place.env)
 
@@ -150,4 +207,5 @@ CASES: dict[str, Case] = {
     "launching": launching,
     "stopping": stopping,
     "notebooks": notebooks,
+    "count": count,
 }

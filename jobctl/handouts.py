@@ -7,6 +7,7 @@ never put in place of another.
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -76,13 +77,17 @@ class HandOut:
         self._suffix = path.suffix.lower()
         if self._suffix not in SUFFIXES:
             raise UsageError(f'"{path}" to hand out: expected a name that ends with .csv or .json')
+        # Beside it is where its successors are written, in place of what is there.
+        beside = path.with_name(f"{path.name}.new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
+            if os.path.lexists(beside):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(beside))
             os.close(os.open(path, flags, 0o600))
-        except FileExistsError:
+        except FileExistsError as error:
             raise JobctlError(
-                f"{path} is there already, with passwords perhaps that are nowhere else; move it "
-                "away, or choose another name"
+                f"{error.filename} is there already, with passwords perhaps that are nowhere "
+                "else; move it away, or choose another name"
             ) from None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error

@@ -126,20 +126,17 @@ class _Told:
         _tell_ends(self.launched)
 
     @cached_property
-    def _ca_fingerprint(self) -> str:
-        from jobctl import certs
-
-        return certs.fingerprint(self._desk.authority().read_bytes())
+    def _authority(self) -> Path:
+        return self._desk.authority()
 
     def _entries(self) -> list[Entry]:
-        from jobctl import handouts
+        from jobctl import certs, handouts
 
+        # Read each time: it is made anew when the host gets another address.
+        fingerprint = certs.fingerprint(self._authority.read_bytes())
         return [
             handouts.entry(
-                one.number,
-                one.job,
-                one.order.password if self._generate else None,
-                self._ca_fingerprint,
+                one.number, one.job, one.order.password if self._generate else None, fingerprint
             )
             for one in self.launched
             if one.job
