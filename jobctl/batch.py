@@ -14,10 +14,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Semaphore, Thread
 
-from jobctl.containers import GATEWAY_IMAGE, image_of
+from jobctl.containers import GATEWAY_IMAGE, image_of, parse_mount
 from jobctl.errors import ClaimLost, JobctlError, UsageError
 from jobctl.job import Job
 from jobctl.launch import Launch
@@ -100,6 +101,42 @@ def preparations(
 
 def _what(order: Order) -> tuple[object, ...]:
     return order.app, order.image, order.changes
+
+
+def check_unseen(file: Path, preparations: Iterable[Preparation], *, instead: Path) -> None:
+    """Make sure that no job has a file mounted, which ``instead`` could be elsewhere.
+
+    Raises:
+        UsageError: one has, by itself or by a directory above it.
+    """
+    holders = {_identity(one) for one in [file, *(file.parent.resolve() / file.name).parents]}
+    for one in preparations:
+        for source in _sources(one):
+            if (found := _identity(source)) and found in holders:
+                raise UsageError(
+                    f"{file} is not for the jobs to read, and they have {source} mounted; name a "
+                    f"file elsewhere, such as {instead}"
+                )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what is the same of one file by whatever name; ``None`` if it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _sources(one: Preparation) -> Iterator[Path]:
+    """Yield what of the host a job has mounted: where that depends on the job, what is above it."""
+    if one.section.mount_cwd:
+        yield one.order.directory
+    yield from (Path(bind.source) for bind in one.order.mounts)
+    for text in one.section.mounts:
+        source = parse_mount(text).source.replace("{directory}", str(one.order.directory))
+        known, brace, _ = source.partition("{")
+        yield Path(known.rpartition("/")[0] or "/") if brace else Path(known)
 
 
 def protected(launches: Sequence[Launch]) -> list[Launch]:

@@ -129,12 +129,14 @@ class Broker:
         parallel: int | None = None,
         all_or_none: bool = False,
         arrived: Arrived | None = None,
+        unseen: Path | None = None,
     ) -> list[Outcome]:
         """Launch apps, some at a time, and return what came of each, in the order of ``orders``.
 
         ``parallel`` says how many at a time; the default goes with this host. One that fails
         leaves the others alone, unless ``all_or_none``. ``arrived`` is told of each outcome as it
-        comes, also while an interruption undoes what is not verified yet: the rest stays.
+        comes, also while an interruption undoes what is not verified yet: the rest stays. What is
+        handed out of them goes to a file that has to be ``unseen`` by the jobs.
 
         Raises:
             UsageError: one of the orders can't be carried out; nothing was begun.
@@ -144,8 +146,10 @@ class Broker:
 
         most = batch.at_once(parallel)
         batch.check(orders, self.config.general.port_range)
-        launches = [self._launch_of(one) for one in batch.preparations(orders, self._preparation)]
-        launches = batch.protected(launches)
+        preparations = batch.preparations(orders, self._preparation)
+        if unseen:
+            batch.check_unseen(unseen, preparations, instead=self.directory / unseen.name)
+        launches = batch.protected([self._launch_of(one) for one in preparations])
         for image in batch.images(launches):
             if self.engine.image(image) is None:
                 self._ensure_image(image)

@@ -68,8 +68,8 @@ def on_the_engine(site: Site) -> str:
 def test_a_class(site: Site) -> None:
     """Everybody has a port, a certificate, a password and data, and the file says which."""
     data(site, 1, 2, 3, 4)
-    path = site.state.parent / "class.csv"
-    words = ["--generate-password", "--hand-out", "class.csv", "--env", "A=of-{number}"]
+    path = site.root / "class.csv"
+    words = ["--generate-password", "--hand-out", "../class.csv", "--env", "A=of-{number}"]
 
     done = site.run(*MANY, "4", *words, "--", "data_{number}.json")
 
@@ -105,7 +105,7 @@ def test_a_class(site: Site) -> None:
     assert [line.split()[1] for line in lines] == [row["job_id"] for row in rows]
     assert "4 of 4 jobs" in done.stderr
 
-    again = site.run(*MANY, "2", "--generate-password", "--hand-out", "class.csv", check=False)
+    again = site.run(*MANY, "2", "--generate-password", "--hand-out", "../class.csv", check=False)
     assert (again.returncode, again.stdout) == (1, "")
     assert "is there already" in again.stderr
     assert class_file(path) == rows
@@ -130,13 +130,13 @@ def environment(row: dict[str, str]) -> list[str]:
 @pytest.mark.engine
 def test_as_json_with_one_password_for_all(site: Site) -> None:
     """A password that was given is known: it is written nowhere."""
-    words = ["--password-stdin", "--json", "--hand-out", "class.json"]
+    words = ["--password-stdin", "--json", "--hand-out", "../class.json"]
 
     done = site.run(*MANY, "2", *words, stdin=f"{PASSWORD}\n")
 
     jobs = put_right(site)
     printed = json.loads(done.stdout)
-    handed_out = json.loads((site.state.parent / "class.json").read_text())
+    handed_out = json.loads((site.root / "class.json").read_text())
     assert [job["number"] for job in printed] == [1, 2]
     for job, row in zip(printed, handed_out, strict=True):
         number = job.pop("number")
@@ -161,13 +161,13 @@ def test_one_of_many_is_an_array_too(site: Site) -> None:
 def test_more_jobs_than_free_ports(site: Site) -> None:
     """Those that get a port keep it; the others say who has the rest. Or all is undone."""
     ports = among(site, 4)
-    words = ["--generate-password", "--json", "--hand-out", "class.csv", "--parallel", "4"]
+    words = ["--generate-password", "--json", "--hand-out", "../class.csv", "--parallel", "4"]
     with held(ports[1:3]):
         none = site.run(*MANY, "4", *words, "--all-or-none", check=False)
         assert (none.returncode, none.stdout) == (1, "")
         assert "failed, so that none was launched: no port is free in" in none.stderr
         assert put_right(site, held=ports[1:3]) == {}
-        assert not (site.state.parent / "class.csv").exists()
+        assert not (site.root / "class.csv").exists()
 
         some = site.run(*MANY, "4", *words, check=False)
         assert some.returncode == 1
@@ -175,7 +175,7 @@ def test_more_jobs_than_free_ports(site: Site) -> None:
         jobs = put_right(site, held=ports[1:3], passwords=passwords_of(printed))
         assert sorted(jobs) == sorted(job["job_id"] for job in printed)
         assert len(printed) == 2
-        handed_out = class_file(site.state.parent / "class.csv")
+        handed_out = class_file(site.root / "class.csv")
         assert [row["job_id"] for row in handed_out] == [job["job_id"] for job in printed]
         assert "2 of 4 jobs were not launched:\nnumber " in some.stderr
         assert some.stderr.count("no port is free") == 1, "the same reason is given once"
@@ -276,8 +276,39 @@ def test_what_does_not_go_together(command_line: CommandLine, words: list[str], 
     assert sorted(command_line.root.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("keys", "words", "hand_out"),
+    [
+        ({"mount_cwd": "ro"}, [], "class.csv"),
+        ({"mount_cwd": "rw"}, [], "below/class.csv"),
+        ({"mounts": ["/{directory}:/in"]}, [], "class.csv"),
+        ({"mounts": ["/elsewhere:/out", "/{directory}/below/{job_id}:/in"]}, [], "link/class.csv"),
+        ({}, ["--mount", "{here}/below:/in"], "below/class.csv"),
+    ],
+)
+def test_no_job_has_what_is_handed_out(
+    command_line: CommandLine, keys: dict[str, Any], words: list[str], hand_out: str
+) -> None:
+    """They run as the caller, to whom the file belongs."""
+    (command_line.root / "below").mkdir()
+    (command_line.root / "link").symlink_to("below")
+    section = {"image": "app", "server_path": "/bin/demo", **keys}
+    command_line.config.write_text(json.dumps({"apps": {"demo": section}}))
+    words = [word.replace("{here}", str(command_line.root)) for word in words]
+
+    outcome = command_line.run(
+        *("run", "demo", "--generate-password", "--count", "2", "--hand-out", hand_out), *words
+    )
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert f"{hand_out} is not for the jobs to read, and they have" in outcome.err
+    assert f"such as {command_line.directory}/class.csv" in outcome.err
+    assert list(command_line.root.rglob("class.csv")) == []
+    assert command_line.engine.containers() == []
+
+
 def test_nobody_to_ask_is_told_before_anything_is_done(command_line: CommandLine) -> None:
-    outcome = command_line.run("run", "demo", "--count", "3", "--hand-out", "class.csv")
+    outcome = command_line.run("run", "demo", "--count", "3", "--hand-out", "../class.csv")
 
     assert outcome.code == 2
     assert "use --generate-password or --password-stdin" in outcome.err

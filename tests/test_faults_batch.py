@@ -25,7 +25,7 @@ __all__ = ["chance"]
 pytestmark = pytest.mark.engine
 
 COUNT = 4
-MANY = ("run", "conduit", "--count", str(COUNT), "--parallel", "2", "--hand-out", "class.csv")
+MANY = ("run", "conduit", "--count", str(COUNT), "--parallel", "2", "--hand-out", "../class.csv")
 UNDONE_WITHIN_S = 5.0
 
 
@@ -41,7 +41,7 @@ def under_way(site: Site, *arguments: str) -> Iterator[Popen[str]]:
 
 
 def handed_out(site: Site) -> Path:
-    return site.state.parent / "class.csv"
+    return site.root / "class.csv"
 
 
 def rows(site: Site) -> list[dict[str, str]]:
@@ -143,7 +143,15 @@ http.server.test(http.server.SimpleHTTPRequestHandler, port=9001, bind="127.0.0.
 def test_all_or_none_to_the_end(site: Site, number: signal.Signals) -> None:
     """While the last one is not ready, all are under way: whatever ends that leaves none."""
     python_app(site, "late", app_port=9001)
-    words = ["late", "--count", "3", "--password-stdin", "--all-or-none", "--hand-out", "class.csv"]
+    words = [
+        "late",
+        "--count",
+        "3",
+        "--password-stdin",
+        "--all-or-none",
+        "--hand-out",
+        "../class.csv",
+    ]
     with under_way(site, "run", *words, "--", "-c", WAITING) as process:
         assert eventually(lambda: sum(served(site)) == 2), "two of them wait for the third"
         jobs = site.run_json("ps", "--json")

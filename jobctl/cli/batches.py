@@ -67,7 +67,11 @@ def launch(desk: Broker, order: Order, many: Many, *, generate: bool, json: bool
     told = _Told(desk, generate, file, at_once=not many.all_or_none)
     try:
         desk.run_many(
-            orders, parallel=many.parallel, all_or_none=many.all_or_none, arrived=told.arrived
+            orders,
+            parallel=many.parallel,
+            all_or_none=many.all_or_none,
+            arrived=told.arrived,
+            unseen=many.hand_out,
         )
     except BaseException:
         told.show(json=json)

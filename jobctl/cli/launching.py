@@ -109,7 +109,9 @@ def run(
     ] = None,
     parallel: Annotated[
         int | None,
-        typer.Option(metavar="N", help="With --count: so many at a time; by default as suits you."),
+        typer.Option(
+            metavar="N", help="With --count: so many at a time; by default 2 a core, at most 8."
+        ),
     ] = None,
     all_or_none: Annotated[
         bool,
