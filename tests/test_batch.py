@@ -9,8 +9,9 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from jobctl.engines.docker import DockerEngine
 from jobctl.errors import ClaimLost, UsageError
 from jobctl.orders import Order
 from tests.bad_input import CommandLine
+from tests.forwarding import plain_port
 from tests.site import PROJECT, Site
 from tests.test_cli import python_app
 from tests.test_faults_crowds import among, held
@@ -245,6 +247,28 @@ def test_from_a_program(site: Site, engine: DockerEngine, monkeypatch: pytest.Mo
     assert "number 1: verifying" in told
 
 
+@pytest.mark.engine
+@pytest.mark.parametrize("tcp", [False, True])
+def test_as_many_connections_as_launches(
+    engine: DockerEngine, caplog: pytest.LogCaptureFixture, tcp: bool
+) -> None:
+    """Of those that the SDK's library can't keep, it would warn on standard error."""
+    assert engine.local_socket
+    all_there = Barrier(batch.MOST_AT_ONCE)
+    with plain_port(engine.local_socket) if tcp else nullcontext(engine.endpoint) as endpoint:
+        client = DockerEngine(endpoint)
+
+        def ask() -> None:
+            all_there.wait()
+            client.version()
+            client.containers()
+
+        at_once([ask] * batch.MOST_AT_ONCE)
+        client.close()
+
+    assert caplog.messages == []
+
+
 # Without an engine
 
 
@@ -254,7 +278,7 @@ def test_from_a_program(site: Site, engine: DockerEngine, monkeypatch: pytest.Mo
         (["--count", "0"], "--count 0: expected a number from 1 on"),
         (["--count", "-3"], "--count -3: expected a number"),
         (["--count", "2", "--port", "8000"], "--port is for one job; leave it out, or --count"),
-        (["--count", "2", "--attach"], "--attach follows one job; leave it out, or --count"),
+        (["--count", "2", "--attach"], "--attach asks one job; leave it out, or --count"),
         (["--count", "2", "--parallel", "0"], "0 launches at once: expected 1 to 32"),
         (["--count", "9999"], r"9999 jobs need as many ports.*\(8000-10000\); widen it"),
         (["--count", "2", "--env", "A={number:x}"], r'"\{number:x\}" in .*expected \{number\}'),
