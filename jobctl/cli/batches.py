@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from jobctl.cli import render
 from jobctl.cli.context import progress
+from jobctl.cli.screen import screen
+from jobctl.cli.tables import Column, draw
 from jobctl.errors import JobctlError, UsageError
 
 if TYPE_CHECKING:
@@ -170,12 +172,20 @@ def _json(launched: Sequence[Outcome], *, generated: bool) -> str:
 
 
 def _table(entries: Sequence[Entry], *, passwords: bool) -> str:
-    heads = ["NUMBER", "JOB", "URL", "USER"]
-    rows = [[str(one.number), one.job_id, one.open_url, one.user or "-"] for one in entries]
+    """Return a line for each job; of a password, there is nothing that could be left out."""
+    from jobctl.handouts import Entry
+
+    columns = [
+        Column[Entry](head="NUMBER", text=lambda one: str(one.number)),
+        Column[Entry](head="JOB", text=lambda one: one.job_id, link=lambda one: one.open_url),
+        Column[Entry](
+            head="URL", text=lambda one: one.open_url, spare=2, link=lambda one: one.open_url
+        ),
+        Column[Entry](head="USER", text=lambda one: one.user or "-", spare=1),
+    ]
     if passwords:
-        heads.append("PASSWORD")
-        rows = [[*row, one.password or "-"] for row, one in zip(rows, entries, strict=True)]
-    return render.table(heads, rows)
+        columns.append(Column[Entry](head="PASSWORD", text=lambda one: one.password or "-"))
+    return draw(columns, entries, screen())
 
 
 def _tell_ends(launched: Sequence[Outcome]) -> None:
