@@ -142,15 +142,15 @@ class Broker:
             UsageError: one of the orders can't be carried out; nothing was begun.
             JobctlError: with ``all_or_none``, one failed; nothing is left of any.
         """
-        from jobctl import batch
+        from jobctl import arrays, batch
 
         most = batch.at_once(parallel)
-        batch.check(orders, self.config.general.port_range)
-        preparations = batch.preparations(orders, self._preparation)
+        arrays.check(orders, self.config.general.port_range)
+        preparations = arrays.preparations(orders, self._preparation)
         if unseen:
-            batch.check_unseen(unseen, preparations, instead=self.directory / unseen.name)
-        launches = batch.protected([self._launch_of(one) for one in preparations])
-        for image in batch.images(launches):
+            arrays.check_unseen(unseen, preparations, instead=self.directory / unseen.name)
+        launches = arrays.protected([self._launch_of(one) for one in preparations])
+        for image in arrays.images(launches):
             if self.engine.image(image) is None:
                 self._ensure_image(image)
         self.engine.ensure_network(NETWORK)

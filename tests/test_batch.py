@@ -278,7 +278,7 @@ def test_as_many_connections_as_launches(
         (["--count", "0"], "--count 0: expected a number from 1 on"),
         (["--count", "-3"], "--count -3: expected a number"),
         (["--count", "2", "--port", "8000"], "--port is for one job; leave it out, or --count"),
-        (["--count", "2", "--attach"], "--attach asks one job; leave it out, or --count"),
+        (["--count", "2", "--attach"], "--attach follows one job; leave it out, or --count"),
         (["--count", "2", "--parallel", "0"], "0 launches at once: expected 1 to 32"),
         (["--count", "9999"], r"9999 jobs need as many ports.*\(8000-10000\); widen it"),
         (["--count", "2", "--env", "A={number:x}"], r'"\{number:x\}" in .*expected \{number\}'),
@@ -348,9 +348,9 @@ def test_one_password_for_all_is_asked_for_once(command_line: CommandLine) -> No
 
     desk = Broker(load(command_line.config), given_engine=command_line.engine)
     orders = arrays.numbered(Order(app="demo", ask=ask), 3)
-    launches = [desk._launch_of(one) for one in batch.preparations(orders, desk._preparation)]
+    launches = [desk._launch_of(one) for one in arrays.preparations(orders, desk._preparation)]
 
-    lines = [launch.password_line for launch in batch.protected(launches)]
+    lines = [launch.password_line for launch in arrays.protected(launches)]
 
     assert asked == {"asked": 1}
     assert len(set(lines)) == 1
@@ -359,9 +359,9 @@ def test_one_password_for_all_is_asked_for_once(command_line: CommandLine) -> No
 
 def test_an_order_with_a_port_is_for_one_job() -> None:
     with pytest.raises(UsageError, match="port 8000 is for one job alone"):
-        batch.check([Order(app="demo", port=8000)], (8000, 9000))
+        arrays.check([Order(app="demo", port=8000)], (8000, 9000))
     with pytest.raises(UsageError, match="nothing to launch"):
-        batch.check([], (8000, 9000))
+        arrays.check([], (8000, 9000))
 
 
 def test_each_port_is_tried_once_and_again_when_it_got_free() -> None:
