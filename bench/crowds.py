@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 from typing import TypeVar
 
 from bench.pairs import Pair, timing
-from bench.place import Place, place
+from bench.place import JOBCTL, Place, place
+from jobctl import batch
 from jobctl.job import Status
 
 NOTEBOOKS, LAUNCHES, AT_ONCE, ENDED, COUNT = 10, 50, 10, 1000, 20
@@ -62,9 +66,28 @@ def ended(there: Place) -> Iterator[Pair]:
         )
 
 
-def at_once(count: int, act: Callable[[], T]) -> list[T]:
-    """Do something so many times, ``AT_ONCE`` at a time."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+def classes(there: Place) -> Iterator[Pair]:
+    """A class by one command, beside as many commands one after the other, and at the same time."""
+    parallel = batch.at_once(None)
+
+    def many() -> list[str]:
+        words = ["run", "conduit", "--generate-password", "--json", "--count", str(COUNT)]
+        said = subprocess.check_output([JOBCTL, *words], text=True, env=there.env, cwd=there.root)
+        return [one["job_id"] for one in json.loads(said)]
+
+    ours = timing(many, there.forget_all)
+    for name, together, most in (
+        (f"run --count {COUNT}, to single commands", 1, 0.5),
+        (f"run --count {COUNT}, to commands, {parallel} at once", parallel, 1.0),
+    ):
+        single = partial(at_once, COUNT, lambda: there.run("conduit"), together=together)
+        theirs = timing(single, there.forget_all)
+        yield Pair(name=name, ours=ours, theirs=theirs, most=most, runs=3, warm_up=False)
+
+
+def at_once(count: int, act: Callable[[], T], together: int = AT_ONCE) -> list[T]:
+    """Do something so many times, so many ``together``."""
+    with ThreadPoolExecutor(together) as pool:
         return list(pool.map(lambda _: act(), range(count)))
 
 
@@ -72,4 +95,5 @@ CASES: dict[str, Case] = {
     "notebooks-at-once": notebooks_at_once,
     "launches-at-once": launches_at_once,
     "ended": ended,
+    "count": classes,
 }

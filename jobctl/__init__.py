@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jobctl.arrays import numbered
+    from jobctl.batch import Outcome
     from jobctl.broker import Broker
     from jobctl.config import load as load_config
     from jobctl.errors import JobctlError
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from jobctl.orders import Order
     from jobctl.passwords import generate as generate_password
 
-__all__ = ["Broker", "Job", "JobctlError", "Order", "generate_password", "load_config"]
+__all__ = ["Broker", "Job", "JobctlError", "Order", "Outcome", "generate_password", "load_config"]
+__all__ += ["numbered"]
 
 __version__ = "0.1.0"
 
@@ -26,8 +29,10 @@ _HOMES = {
     "Job": ("jobctl.job", "Job"),
     "JobctlError": ("jobctl.errors", "JobctlError"),
     "Order": ("jobctl.orders", "Order"),
+    "Outcome": ("jobctl.batch", "Outcome"),
     "generate_password": ("jobctl.passwords", "generate"),
     "load_config": ("jobctl.config", "load"),
+    "numbered": ("jobctl.arrays", "numbered"),
 }
 
 

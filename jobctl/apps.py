@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.abc import ExecutionLoader
 from importlib.util import decode_source, module_from_spec, spec_from_loader
 from pathlib import Path
+from threading import RLock
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +22,9 @@ from jobctl.schema import Section, nearest_app_name
 
 MOST_BYTES = 1 << 20
 FUNCTIONS = ("get_password", "gen_cert", "gen_config", "get_launch_cmd")
+
+_CALLING = RLock()
+"""Held while a module is called: none has to be fit for threads, and the umask is everybody's."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class App:
         return words
 
     def _call(self, function: str, kind: type, *arguments: object) -> Any:
-        with _private_files():
+        with _CALLING, _private_files():
             try:
                 result = getattr(self.module, function)(*arguments)
             except JobctlError:

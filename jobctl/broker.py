@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,6 +29,7 @@ from jobctl.registry import Registry
 from jobctl.schema import EngineKind, Section
 
 if TYPE_CHECKING:  # what these import takes a while, and most commands don't need it
+    from jobctl.batch import Arrived, Outcome
     from jobctl.engines.base import Engine
     from jobctl.images import ListedImage, Source
     from jobctl.launch import Launch
@@ -110,6 +111,50 @@ class Broker:
         launch = self._launch(order)
         return self._with_images(lambda: launch.run(self._ports(launch)))
 
+    def run_many(
+        self,
+        orders: Sequence[Order],
+        *,
+        parallel: int | None = None,
+        all_or_none: bool = False,
+        arrived: Arrived | None = None,
+        unseen: Path | None = None,
+    ) -> list[Outcome]:
+        """Launch apps, some at a time, and return what came of each, in the order of ``orders``.
+
+        ``parallel`` says how many at a time; the default goes with this host. One that fails
+        leaves the others alone, unless ``all_or_none``. ``arrived`` is told of each outcome as it
+        comes, also while an interruption undoes what is not verified yet: the rest stays. What is
+        handed out of them goes to a file that has to be ``unseen`` by the jobs.
+
+        Raises:
+            UsageError: one of the orders can't be carried out; nothing was begun.
+            JobctlError: with ``all_or_none``, one failed; nothing is left of any.
+        """
+        from jobctl import arrays, batch
+        from jobctl.containers import NETWORK
+
+        most = batch.at_once(parallel)
+        arrays.check(orders, self.config.general.port_range)
+        preparations = arrays.preparations(orders, self._preparation)
+        if unseen:
+            arrays.check_unseen(unseen, preparations, instead=self.directory / unseen.name)
+        launches = arrays.protected([self._launch_of(one) for one in preparations])
+        for image in arrays.images(launches):
+            if self.engine.image(image) is None:
+                self._ensure_image(image)
+        self.engine.ensure_network(NETWORK)
+        self.authority()
+        self.ledger.reconcile()
+        return batch.run(
+            launches,
+            partial(self._candidates, launches[0], self.registry.read),
+            parallel=most,
+            together=all_or_none,
+            report=self.report,
+            arrived=arrived,
+        )
+
     def register(self, order: Order) -> Job:
         """Prepare a job without starting it; ``start`` launches it."""
         launch = self._launch(order)
@@ -166,20 +211,19 @@ class Broker:
         return started.with_(intent=None)
 
     def _launch(self, order: Order) -> Launch:
+        return self._launch_of(self._preparation(order)).protected()
+
+    def _launch_of(self, preparation: Preparation) -> Launch:
+        """Return a launch that has no password yet."""
         from jobctl import launch, lifetimes, orders
 
-        preparation = self._preparation(order)
-        app = preparation.app
-        address = orders.bind_address(order, app.section, default=self.config.general.bind_address)
-        line, secret = orders.password(order, app, owner=self.owner)
+        order, section, general = preparation.order, preparation.section, self.config.general
         return launch.Launch(
             preparation=preparation,
             owner=self.owner,
-            bind_address=address,
-            job_domain=self.config.general.job_domain,
-            ttl=lifetimes.ttl(app.section, self.config.general),
-            password_line=line,
-            secret=secret,
+            bind_address=orders.bind_address(order, section, default=general.bind_address),
+            job_domain=general.job_domain,
+            ttl=lifetimes.ttl(section, general),
             report=self.report,
         )
 
@@ -220,12 +264,15 @@ class Broker:
                 self._ensure_image(missing)
 
     def _ports(self, launch: Launch) -> Iterator[int]:
-        mine = {port_of(job_id): f"your {job_id}" for job_id in self.ledger.recorded()}
+        return self._candidates(launch, self.ledger.recorded)
+
+    def _candidates(self, launch: Launch, mine: Callable[[], Mapping[str, Job]]) -> Iterator[int]:
+        holders = {port_of(job_id): f"your {job_id}" for job_id in mine()}
         return ports.candidates(
             self.config.general.port_range,
             wanted=launch.preparation.order.port,
             address=launch.bind_address,
-            holders={**published(self.engine.containers(running=True)), **mine},
+            holders={**published(self.engine.containers(running=True)), **holders},
             more=lambda: published(self.engine.containers()),
             busy=self.ledger.locks.busy,
         )

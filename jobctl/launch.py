@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from jobctl import containers, hosts, probe, startup
+from jobctl import containers, hosts, orders, probe, startup
 from jobctl.durations import seconds
 from jobctl.errors import ClaimLost
 from jobctl.job import Job, Status, job_id_of
@@ -18,20 +18,33 @@ from jobctl.progress import Report, Step
 from jobctl.schema import Section
 
 
+def _going_on() -> None:
+    """Let a launch go on."""
+
+
+def _agreed(_job: Job) -> None:
+    """Let a job be launched."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Launch:
     """One app about to be launched; ``password_line`` is what its password file will hold.
 
-    ``ttl`` is how many seconds after that it ends."""
+    Without a ``secret`` it has yet to be ``protected``. ``ttl`` is how many seconds after its
+    launch it ends. ``checkpoint`` is called between steps and while waiting, ``agreed`` with the
+    job once it is verified: what they raise undoes the launch.
+    """
 
     preparation: Preparation
     owner: str
     bind_address: str
     job_domain: str | None
     ttl: int | None
-    password_line: str | None = field(repr=False)
-    secret: probe.Secret = field(repr=False)
     report: Report
+    password_line: str | None = field(default=None, repr=False)
+    secret: probe.Secret | None = field(default=None, repr=False)
+    checkpoint: Callable[[], None] = _going_on
+    agreed: Callable[[Job], None] = _agreed
 
     @property
     def ledger(self) -> Ledger:
@@ -41,21 +54,34 @@ class Launch:
     def section(self) -> Section:
         return self.preparation.section
 
+    def protected(self) -> Launch:
+        """Return this launch with its password; it may be asked for, and takes time to hash.
+
+        Raises:
+            JobctlError: there is none, or it can't be used; see ``jobctl.orders.password``.
+        """
+        order, app = self.preparation.order, self.preparation.app
+        line, secret = orders.password(order, app, owner=self.owner)
+        return replace(self, password_line=line, secret=secret)
+
     def run(self, ports: Iterator[int]) -> Job:
         """Launch on the first port that nobody else holds, and verify.
 
         Raises:
             JobctlError: it failed, and nothing of it is left.
         """
-        return self._on_first_free(ports, intent="run", launch=True)
+        ready = self if self.secret else self.protected()
+        return ready._on_first_free(ports, intent="run", launch=True)
 
     def register(self, ports: Iterator[int]) -> Job:
         """Do all of the above but start and verify: the job keeps its port until it is launched."""
-        return self._on_first_free(ports, intent="register", launch=False)
+        ready = self if self.secret else self.protected()
+        return ready._on_first_free(ports, intent="register", launch=False)
 
     def _on_first_free(self, ports: Iterator[int], *, intent: str, launch: bool) -> Job:
         self.report(Step(f"launching {self.preparation.app.name}", passing=True))
         for port in ports:
+            self.checkpoint()
             with suppress(ClaimLost, Busy):
                 return self._on(port, intent=intent, launch=launch)
         raise AssertionError("ports end with an error")
@@ -69,11 +95,22 @@ class Launch:
             undo.callback(self.report, Step("undoing it", depth=1, passing=True))
             self.report(Step("making the certificate", depth=1))
             job = self.preparation.write_files(job)
+            self.checkpoint()
             self.report(Step(f"claiming port {port}", depth=1))
             job = self.preparation.create_containers(job)
+            self.checkpoint()
             if launch:
-                timeout = self.section.launch_timeout
-                job = startup.start(ledger, job, self.secret, timeout=timeout, report=self.report)
+                if self.secret is None:
+                    raise AssertionError("whatever is launched is protected")
+                job = startup.start(
+                    ledger,
+                    job,
+                    self.secret,
+                    timeout=self.section.launch_timeout,
+                    report=self.report,
+                    checkpoint=self.checkpoint,
+                )
+                self.agreed(job)
             job = job.with_(intent=None)
             ledger.registry.put(job)
             undo.pop_all()

@@ -11,6 +11,8 @@ NAMES = ("port", "host_port", "job_id", "job_root", "owner", "url", "directory")
 """``port`` is where the app listens, ``host_port`` where clients connect, ``directory`` where
 the app was launched from; the others are keys of the job object."""
 
+_NUMBER = re.compile(r"\{(\{number(?::[^{}]*)?\})\}|\{number(:[^{}]*)?\}")
+_WIDTH = re.compile(":0([1-9])")
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
@@ -65,3 +67,28 @@ def fill_command(
         given.append(ARGS)
     filled = ([*args] if word == ARGS else [fill(word, values)] for word in given)
     return [word for group in filled for word in group]
+
+
+def fill_number(text: str, number: int) -> str:
+    """Return ``text`` of a command line with a job's number for each ``{number}`` in it.
+
+    ``{number:03}`` has zeros before it, up to so many digits; ``{{number}}`` becomes
+    ``{number}``. Other braces are the user's own and stay.
+
+    Raises:
+        ValueError: what follows the colon is no such width.
+    """
+
+    def filled(match: re.Match[str]) -> str:
+        if match[1]:
+            return match[1]
+        if match[2] is None:
+            return str(number)
+        width = _WIDTH.fullmatch(match[2])
+        if width is None:
+            raise ValueError(
+                f'"{match[0]}" in "{text}": expected {{number}}, or {{number:03}} for three digits'
+            )
+        return str(number).zfill(int(width[1]))
+
+    return _NUMBER.sub(filled, text)

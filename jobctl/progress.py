@@ -14,15 +14,17 @@ class Step(str):
 
     ``depth`` is how deep it stands: it is a part of what was told last at a lesser depth, and
     takes the place of what was told at its own and below. ``passing`` steps are for who watches;
-    a log does without them. ``done`` and ``total`` are bytes, as far as they are known.
+    a log does without them. ``done`` and ``total`` are numbers of ``unit``, without one of bytes,
+    as far as they are known.
     """
 
-    __slots__ = ("depth", "done", "passing", "total")
+    __slots__ = ("depth", "done", "passing", "total", "unit")
 
     depth: int
     passing: bool
     done: int | None
     total: int | None
+    unit: str | None
 
     def __new__(
         cls,
@@ -32,7 +34,9 @@ class Step(str):
         passing: bool = False,
         done: int | None = None,
         total: int | None = None,
+        unit: str | None = None,
     ) -> Self:
         step = super().__new__(cls, text)
-        step.depth, step.passing, step.done, step.total = depth, passing, done, total
+        step.depth, step.passing = depth, passing
+        step.done, step.total, step.unit = done, total, unit
         return step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from jobctl import exposure, gateway, passwords, probe
@@ -24,10 +24,12 @@ def start(
     *,
     timeout: float,
     report: Report,
+    checkpoint: Callable[[], None] | None = None,
 ) -> Job:
     """Start a job's containers in order, verify the job, return it as launched.
 
-    It has ``timeout`` seconds to become ready. The caller holds the job's lock, and records what
+    It has ``timeout`` seconds to become ready; ``checkpoint`` is called between steps and while
+    it is waited for, and may raise. The caller holds the job's lock, and records what
     is returned.
 
     Raises:
@@ -41,9 +43,11 @@ def start(
     report(Step("starting", depth=1))
     for container in job.container_ids:
         ledger.engine.start(container)
+        if checkpoint:
+            checkpoint()
     report(Step("verifying", depth=1))
     try:
-        check = partial(_check_running, ledger, job, restarts)
+        check = partial(_check_running, ledger, job, restarts, checkpoint)
         waiting = _Waiting(job.app, report)
         probe.wait(target(ledger, job), secret, timeout=timeout, check=check, waiting=waiting)
         condition = ledger.engine.condition(job.container_ids[-1])
@@ -136,8 +140,15 @@ def _restarts(ledger: Ledger, container: str) -> int:
     return condition.restarts if condition else 0
 
 
-def _check_running(ledger: Ledger, job: Job, restarts: Mapping[str, int]) -> None:
+def _check_running(
+    ledger: Ledger,
+    job: Job,
+    restarts: Mapping[str, int],
+    checkpoint: Callable[[], None] | None,
+) -> None:
     """Raise if one of a job's containers has ended, be it that the engine restarted it since."""
+    if checkpoint:
+        checkpoint()
     for container, before in restarts.items():
         now = ledger.engine.condition(container)
         if now is None:

@@ -51,6 +51,16 @@ EXCEPTIONS = {
     ("jobctl/yamlfile.py", "…: not YAML: …"): "one of the others of that module",
     ("jobctl/startup.py", "……"): "another message of this page, with the end of a log",
     ("jobctl/startup.py", "…"): "said by `way_past`, which is listed",
+    ("jobctl/arrays.py", "…"): "of a placeholder, which is listed",
+    (
+        "jobctl/batch.py",
+        "number … of … failed, so that none was launched: …",
+    ): "another message of this page",
+    ("jobctl/batch.py", "…"): "another message of this page",
+    (
+        "jobctl/cli/batches.py",
+        "… of … jobs were not launched:\n…",
+    ): "others of this page, a line for each reason",
     ("jobctl/lifetimes.py", "…"): "said by `_over`, which is listed",
     ("jobctl/cli/lifetimes.py", "…"): "others of this page, a line for each job",
     ("jobctl/remote.py", "…: …"): "what jobctl says on that host",
@@ -70,7 +80,8 @@ SUBJECTS = {
     ),
     "Launching": (
         *("jobctl/orders.py", "jobctl/passwords.py", "jobctl/ports.py", "jobctl/launch.py"),
-        *("jobctl/startup.py", "jobctl/probe/", "jobctl/conformance/"),
+        *("jobctl/startup.py", "jobctl/probe/", "jobctl/conformance/", "jobctl/arrays.py"),
+        *("jobctl/batch.py", "jobctl/handouts.py"),
     ),
     "Jobs and records": (
         *("jobctl/broker.py", "jobctl/job.py", "jobctl/registry.py", "jobctl/locks.py"),

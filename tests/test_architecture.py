@@ -28,8 +28,18 @@ VALUES = {
     "engines.base",
 }
 LEAVES = {
-    *("browsers", "certs", "confinement", "containers", "exposure", "gateway", "hosts", "idleness"),
-    *("images", "jobfiles", "jsonschema", "labels", "legacy", "lifetimes", "locks", "nss"),
+    *("browsers", "certs", "confinement", "containers", "exposure", "gateway", "handouts", "hosts"),
+    *(
+        "idleness",
+        "images",
+        "jobfiles",
+        "jsonschema",
+        "labels",
+        "legacy",
+        "lifetimes",
+        "locks",
+        "nss",
+    ),
     *("passwords", "plugins", "ports", "probe", "provenance", "registry", "schedule", "ssh"),
     *("halting", "systemstore", "usage"),
 }
@@ -37,6 +47,8 @@ LEAF_TO_LEAF = {
     ("containers", "gateway"),
     ("containers", "labels"),
     ("exposure", "hosts"),
+    ("handouts", "jobfiles"),
+    ("handouts", "passwords"),
     ("idleness", "jobfiles"),
     ("lifetimes", "jobfiles"),
     ("ports", "hosts"),
@@ -46,7 +58,18 @@ LEAF_TO_LEAF = {
 # From here on each may import the leaves and what stands before it.
 STOREYS = [
     *("authority", "helpers", "apps", "sources", "orders", "observation", "ledger", "startup"),
-    *("preparation", "revival", "launch", "reaping", "broker", "conformance", "doctor", "scaffold"),
+    *(
+        "preparation",
+        "revival",
+        "launch",
+        "arrays",
+        "batch",
+        "reaping",
+        "broker",
+        "conformance",
+        "doctor",
+        "scaffold",
+    ),
     *("reach", "remote", "tunnel", "candidate", "trust"),
 ]
 ADAPTERS = {"engines.docker", "engines.docker_values", "engines.endpoints", "engines.greeting"}

@@ -44,11 +44,11 @@ def chance() -> random.Random:
 def under_way(bench: Bench, command: str) -> Iterator[Popen[str]]:
     """Start a command, and go on as soon as it handles signals: before that it is Python's."""
     with bench.site.start(*bench.ready_for(command), stdin=f"{PASSWORD}\n") as process:
-        assert eventually(lambda: process.poll() is not None or _handles_signals(process.pid))
+        assert eventually(lambda: process.poll() is not None or handles_signals(process.pid))
         yield process
 
 
-def _handles_signals(pid: int) -> bool:
+def handles_signals(pid: int) -> bool:
     """Tell whether a process has a handler for SIGTERM (``SigCgt`` of proc(5))."""
     with open(f"/proc/{pid}/status") as status:  # noqa: PTH123
         caught = next(line.split()[1] for line in status if line.startswith("SigCgt"))

@@ -10,7 +10,16 @@ from typing import assert_type
 import pytest
 
 import jobctl
-from jobctl import Broker, Job, JobctlError, Order, generate_password, load_config
+from jobctl import (
+    Broker,
+    Job,
+    JobctlError,
+    Order,
+    Outcome,
+    generate_password,
+    load_config,
+    numbered,
+)
 from jobctl.config import Config
 from tests.fake_engine import FakeEngine
 from tests.site import PROJECT
@@ -62,6 +71,8 @@ def test_types_are_known() -> None:
         assert_type(desk.config, Config)
         assert_type(desk.run(Order(app="conduit", password=generate_password())), Job)
         assert_type(desk.jobs(), list[Job])
+        assert_type(numbered(Order(app="conduit"), 3), list[Order])
+        assert_type(desk.run_many([Order(app="conduit")]), list[Outcome])
 
     assert launch.__annotations__
 

@@ -17,7 +17,7 @@ from tests.site import PROJECT, Site
 README = "README.md"
 HOW_TO = [
     *("air-gapped-site", "cluster-node", "expose-a-job", "intercepting-proxy"),
-    "shell-completion",
+    *("many-jobs", "shell-completion"),
 ]
 RUN_HERE = [
     "docs/tutorial.md",

@@ -59,6 +59,21 @@ def test_a_launch_says_what_it_is_at_and_leaves_nothing_of_that(site: Site) -> N
     assert clean(terminal)
 
 
+def test_many_launches_are_a_bar(site: Site) -> None:
+    many = [*late(site, 1)[:3], "--count", "2", "--parallel", "1", *late(site, 1)[3:]]
+    terminal = Terminal(site, *many)
+
+    terminal.see(r"^. launching late  \[\.{20}\] 0 of 2 jobs")
+    terminal.see(r"\n  number 1: verifying")
+    terminal.see(r"^. launching late  \[#{10}\.{10}\] 1 of 2 jobs.*\n  number 2: ")
+
+    assert terminal.end() == 0
+    head, *rows = terminal.text.splitlines()
+    assert head.split() == ["NUMBER", "JOB", "USER", "PASSWORD"], "what there is room for"
+    assert [row.split()[0] for row in rows] == ["1", "2"]
+    assert clean(terminal)
+
+
 def test_without_a_terminal_it_is_a_log(site: Site) -> None:
     done = site.run(*late(site, 2.5))
 
@@ -228,6 +243,15 @@ def test_nothing_of_a_line_reaches_a_log_raw(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == "news \N{REPLACEMENT CHARACTER}[31m\n" + (
         "step \N{REPLACEMENT CHARACTER}[31m\n"
     )
+
+
+def test_a_number_of_things_is_told_as_such_to_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress()
+
+    progress(Step("launching", done=1, total=3, unit="jobs", passing=True))
+    progress(Step("launching", done=2, total=3, unit="jobs"))
+
+    assert capsys.readouterr().err == "launching: 2 of 3 jobs\n"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ SETTLED_WITHIN_S = 10
 STATUSES = {"registered", "launched", "stopped", "exited", "unhealthy", "lost"}
 
 Job = Mapping[str, Any]
+_NONE: Mapping[str, str] = {}
 
 
 def run_job(site: Site, *arguments: str) -> Job:
@@ -39,13 +40,13 @@ def through(site: Site, endpoint: str) -> Site:
     return other
 
 
-def statuses_of(site: Site, job: Job) -> tuple[int, int]:
+def statuses_of(site: Site, job: Job, password: str = PASSWORD) -> tuple[int, int]:
     """Return what clients get without and with the password, who trust the user's authority only.
 
     0 stands for none that answers.
     """
     return _get(site, job["url"], None), _get(
-        site, job["url"], HTTPDigestAuth(job["owner"], PASSWORD)
+        site, job["url"], HTTPDigestAuth(job["owner"], password)
     )
 
 
@@ -59,9 +60,9 @@ def _get(site: Site, url: str, auth: HTTPDigestAuth | None) -> int:
     return answer.status_code
 
 
-def serves(site: Site, job: Job) -> bool:
+def serves(site: Site, job: Job, password: str = PASSWORD) -> bool:
     """Tell whether a job is reachable and protected."""
-    return statuses_of(site, job) == (401, 200)
+    return statuses_of(site, job, password) == (401, 200)
 
 
 def settled(site: Site, job_id: str) -> Job:
@@ -89,7 +90,11 @@ def _shown(site: Site, job_id: str) -> Job:
 
 
 def put_right(
-    site: Site, *, kept: Collection[Job] = (), held: Collection[int] = ()
+    site: Site,
+    *,
+    kept: Collection[Job] = (),
+    held: Collection[int] = (),
+    passwords: Mapping[str, str] = _NONE,
 ) -> dict[str, Job]:
     """Let one ordinary command put things right, make sure that it did, and return the jobs."""
     shown = {job["job_id"]: job for job in site.run_json("ps", "--all", "--json")}
@@ -98,7 +103,7 @@ def put_right(
         # A busy engine can be at what a killed command asked for longer than the next one takes.
         time.sleep(1)
         shown = {job["job_id"]: job for job in site.run_json("ps", "--all", "--json")}
-    recorded = assert_whole(site, kept=kept, held=held)
+    recorded = assert_whole(site, kept=kept, held=held, passwords=passwords)
     assert {name: job["status"] for name, job in shown.items()} == {
         name: job["status"] for name, job in recorded.items()
     }
@@ -106,11 +111,16 @@ def put_right(
 
 
 def assert_whole(
-    site: Site, *, kept: Collection[Job] = (), held: Collection[int] = ()
+    site: Site,
+    *,
+    kept: Collection[Job] = (),
+    held: Collection[int] = (),
+    passwords: Mapping[str, str] = _NONE,
 ) -> dict[str, Job]:
     """Make sure that records, containers, files and ports agree, and return the jobs on record.
 
     Jobs that are ``kept`` still work. Ports that are ``held`` by strangers are not looked at.
+    ``passwords`` are those of jobs that have one of their own.
     """
     jobs = _records(site)
     _assert_containers_match(site, jobs)
@@ -122,7 +132,8 @@ def assert_whole(
         assert bindable(port), f"nobody has port {port}, and it is taken"
     for job in jobs.values():
         if job["status"] == "launched":
-            assert serves(site, job), f"{job['job_id']} is said to be launched"
+            password = passwords.get(job["job_id"], PASSWORD)
+            assert serves(site, job, password), f"{job['job_id']} is said to be launched"
     for job in kept:
         assert jobs[job["job_id"]]["status"] == "launched", f"{job['job_id']} was kept"
         assert jobs[job["job_id"]]["tls_fingerprint"] == job["tls_fingerprint"]

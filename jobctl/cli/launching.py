@@ -8,11 +8,13 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobctl.cli import render, streams
+from jobctl.cli import batches, render, streams
+from jobctl.cli.batches import Many
 from jobctl.cli.context import AsJson, app_names, broker, image_names
 from jobctl.cli.lifetimes import tell_end
 from jobctl.cli.screen import screen
@@ -103,6 +105,32 @@ def run(
     attach: Annotated[
         bool, typer.Option("--attach", help="Follow the log; Ctrl-C stops the job.")
     ] = False,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Launch N jobs. {number}, or {number:03} with zeros, stands for 1 to N in ARGS, "
+            "--env, --mount and --set.",
+        ),
+    ] = None,
+    parallel: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="With --count: so many at a time; by default 2 a core, at most 8."
+        ),
+    ] = None,
+    all_or_none: Annotated[
+        bool,
+        typer.Option("--all-or-none", help="With --count: if one fails, undo those launched too."),
+    ] = False,
+    hand_out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --count: write how to get into each job to FILE.csv or FILE.json, "
+            "generated passwords too, for you alone to read.",
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Launch an app and return once it is verified: reachable, and protected.
@@ -117,6 +145,8 @@ def run(
 
     if password_stdin and generate_password:
         raise UsageError("use either --password-stdin or --generate-password, not both")
+    many = Many(count=count, parallel=parallel, all_or_none=all_or_none, hand_out=hand_out)
+    many.check(port=port, attach=attach)
     wanted = order(app, args, image)
     changes = _settings(settings or ())
     given = {
@@ -129,20 +159,22 @@ def run(
     changes |= {key: value for key, value in given.items() if value is not None}
     if ttl is not None:
         changes["ttl"] = None if ttl == NEVER else ttl
-    generated = generate() if generate_password else None
+    generated = generate() if generate_password and not count else None
     desk = broker(context)
-    job = desk.run(
-        replace(
-            wanted,
-            password=streams.secret("the password") if password_stdin else generated,
-            ask=prompt(),
-            bind=bind,
-            port=port,
-            mounts=[parse_mount(text) for text in mount or ()],
-            env=_env(env or ()),
-            changes=changes,
-        )
+    wanted = replace(
+        wanted,
+        password=streams.secret("the password") if password_stdin else generated,
+        ask=prompt(),
+        bind=bind,
+        port=port,
+        mounts=[parse_mount(text) for text in mount or ()],
+        env=_env(env or ()),
+        changes=changes,
     )
+    if count:
+        batches.launch(desk, wanted, many, generate=generate_password, json=json)
+        return
+    job = desk.run(wanted)
     if job.password_hash is None:
         generated = None  # the app has none
     print(_launched_json(job, generated) if json else _launched(job, generated, desk.directory))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FRAMES = "|/-\\"
 LOOKS_PER_SECOND = 8
+BAR_WIDTH = 20
 TIMED_DEPTHS = 2
 """How deep it is said for how long something has been going on."""
 
@@ -54,6 +55,8 @@ class Progress:
                 return
             if line.passing:
                 return
+            if line.unit:
+                line = f"{line}: {_amount(line)}"
         self.end()
         print(clean(line), file=sys.stderr, flush=True)
 
@@ -106,7 +109,7 @@ def picture(lines: Sequence[_Line], now: float) -> list[str]:
     """Return what is drawn of the steps under way, a line each."""
     drawn = []
     for depth, line in enumerate(lines):
-        amount = f"  {_amount(line.step)}" if line.step.done is not None else ""
+        amount = f"  {_bar(line.step)}{_amount(line.step)}" if line.step.done is not None else ""
         seconds = int(now - line.since)
         elapsed = f"  {duration(seconds)}" if seconds and depth < TIMED_DEPTHS else ""
         frame = FRAMES[int(now * LOOKS_PER_SECOND) % len(FRAMES)]
@@ -120,7 +123,17 @@ def duration(seconds: int) -> str:
     return f"{seconds} s" if seconds < 100 else f"{seconds // 60}:{seconds % 60:02} min"
 
 
+def _bar(step: Step) -> str:
+    """Return how much of a number of things is done, as a picture."""
+    if not (step.unit and step.total):
+        return ""
+    full = BAR_WIDTH * (step.done or 0) // step.total
+    return f"[{'#' * full}{'.' * (BAR_WIDTH - full)}] "
+
+
 def _amount(step: Step) -> str:
+    if step.unit:
+        return f"{step.done} of {step.total} {step.unit}"
     done = size(step.done or 0)
     return f"{done} of {size(step.total)}" if step.total else done
 

@@ -57,7 +57,9 @@ REQUEST_TIMEOUT_S = 60
 CHUNK_BYTES = 1 << 16
 NETWORK_LOOKS = 40
 USAGE_REQUESTS = 8
-"""How many containers are asked about at once; the SDK keeps ten connections."""
+"""How many containers are asked about at once."""
+CONNECTIONS = 34
+"""How many are kept; of those that more threads open, its library warns on standard error."""
 # Two requests to bind one port fail in the engine's allocator or in the kernel, and say so in
 # words only: the API has no code for it (moby/moby, libnetwork/portallocator and portmapper).
 _PORT_BOUND = re.compile(
@@ -131,10 +133,18 @@ class DockerEngine:
         self._chosen_by = chosen_by
         try:
             self._api = docker.APIClient(
-                base_url=endpoint, tls=tls, version="auto", timeout=REQUEST_TIMEOUT_S
+                base_url=endpoint,
+                tls=tls,
+                version="auto",
+                timeout=REQUEST_TIMEOUT_S,
+                max_pool_size=CONNECTIONS,
             )
         except (DockerException, requests.RequestException, OSError) as error:
             raise EngineUnreachable(f"{endpoint} ({_reason(error)})") from error
+        if endpoint.startswith("tcp://"):  # where the SDK does not look at what it is told
+            for scheme in ("http://", "https://"):
+                self._api.get_adapter(scheme).close()
+                self._api.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=CONNECTIONS))
 
     @property
     def local_socket(self) -> str | None:
