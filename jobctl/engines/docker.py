@@ -6,18 +6,13 @@ high-level one inspects each container in turn.
 
 from __future__ import annotations
 
-import http.client
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import wraps
-from typing import IO, Any, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import IO, Any
 
-import docker
-import requests
-import urllib3
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, ImageNotFound, NotFound
 from docker.types import EndpointConfig
 from docker.utils import parse_repository_tag
 
@@ -47,13 +42,9 @@ from jobctl.engines.docker_values import (
     transport,
     usage_from,
 )
-from jobctl.errors import ClaimLost, EngineRefused, EngineUnreachable, ImageMissing, JobctlError
+from jobctl.engines.sdk import build_lines, chunks, connected, translated
+from jobctl.errors import ClaimLost, ImageMissing, JobctlError
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-# The engine answers most requests in milliseconds; this is for one that hangs.
-REQUEST_TIMEOUT_S = 60
 CHUNK_BYTES = 1 << 16
 NETWORK_LOOKS = 40
 USAGE_REQUESTS = 8
@@ -65,52 +56,7 @@ _PORT_BOUND = re.compile(
 )
 # Refused with 409 or 500, depending on the engine's version.
 _NOT_RUNNING = re.compile(r"is not running|is restarting", re.IGNORECASE)
-_IN_WORDS: dict[type[BaseException], str] = {
-    http.client.RemoteDisconnected: "it hung up",
-    http.client.IncompleteRead: "its answer broke off",
-    urllib3.exceptions.IncompleteRead: "its answer broke off",
-    requests.exceptions.JSONDecodeError: "its answer broke off",
-}
 _NO_GPU = re.compile(r"could not select device driver|nvidia-container-cli", re.IGNORECASE)
-
-
-def translated(method: Callable[P, R]) -> Callable[P, R]:
-    """Turn the SDK's errors into jobctl's."""
-
-    @wraps(method)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _translating():
-            return method(*args, **kwargs)
-
-    return call
-
-
-@contextmanager
-def _translating() -> Iterator[None]:
-    try:
-        yield
-    except APIError as error:
-        raise EngineRefused(
-            f"the engine refused: {error.explanation or error}; see its log, or: jobctl doctor"
-        ) from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise EngineUnreachable(
-            f"the engine did not answer: {_reason(error)}; if it is being restarted, try again in "
-            "a moment"
-        ) from error
-
-
-def _reason(error: BaseException) -> str:
-    """Return what happened in words; the SDK and its libraries wrap it in exceptions of theirs."""
-    innermost: BaseException | None = error
-    while innermost is not None:
-        for kind, words in _IN_WORDS.items():
-            if isinstance(innermost, kind):
-                return words
-        if isinstance(innermost, OSError) and innermost.strerror:
-            return innermost.strerror
-        innermost = innermost.__cause__ or innermost.__context__
-    return str(error)
 
 
 class DockerEngine:
@@ -129,12 +75,7 @@ class DockerEngine:
         self.endpoint = endpoint
         self._tls = tls
         self._chosen_by = chosen_by
-        try:
-            self._api = docker.APIClient(
-                base_url=endpoint, tls=tls, version="auto", timeout=REQUEST_TIMEOUT_S
-            )
-        except (DockerException, requests.RequestException, OSError) as error:
-            raise EngineUnreachable(f"{endpoint} ({_reason(error)})") from error
+        self._api = connected(endpoint, tls)
 
     @property
     def local_socket(self) -> str | None:
@@ -264,10 +205,10 @@ class DockerEngine:
     def logs(
         self, container: str, *, tail: int | None = None, follow: bool = False
     ) -> Iterator[bytes]:
-        chunks = self._api.logs(
+        answer = self._api.logs(
             container, stream=True, follow=follow, tail="all" if tail is None else tail
         )
-        return _chunks(chunks)
+        return chunks(answer)
 
     @translated
     def ensure_network(self, name: str) -> str:
@@ -366,7 +307,7 @@ class DockerEngine:
             forcerm=True,
             decode=True,
         )
-        return _build_lines(answers)
+        return build_lines(answers)
 
     @translated
     def import_image(self, rootfs: IO[bytes], *, tag: str, labels: Mapping[str, str]) -> None:
@@ -386,19 +327,3 @@ class DockerEngine:
 
     def close(self) -> None:
         self._api.close()
-
-
-def _chunks(answer: Iterable[bytes]) -> Iterator[bytes]:
-    with _translating():
-        yield from answer
-
-
-def _build_lines(answers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    error = None
-    with _translating():
-        # Read to the end even after an error, which gives the connection back.
-        for answer in answers:
-            error = answer.get("error", error)
-            yield from str(answer.get("stream", "")).splitlines()
-    if error is not None:
-        raise JobctlError(f"the build failed: {error}; see what it wrote")

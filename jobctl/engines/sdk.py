@@ -1,0 +1,104 @@
+"""What adapters of engines that speak Docker's API share: its client, its errors as jobctl's."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import docker
+import requests
+import urllib3
+from docker.errors import APIError, DockerException
+
+from jobctl.errors import EngineRefused, EngineUnreachable, JobctlError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# The engine answers most requests in milliseconds; this is for one that hangs.
+REQUEST_TIMEOUT_S = 60
+_IN_WORDS: dict[type[BaseException], str] = {
+    http.client.RemoteDisconnected: "it hung up",
+    http.client.IncompleteRead: "its answer broke off",
+    urllib3.exceptions.IncompleteRead: "its answer broke off",
+    requests.exceptions.JSONDecodeError: "its answer broke off",
+}
+
+
+def translated(method: Callable[P, R]) -> Callable[P, R]:
+    """Turn the SDK's errors into jobctl's."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        with translating():
+            return method(*args, **kwargs)
+
+    return call
+
+
+@contextmanager
+def translating() -> Iterator[None]:
+    """Turn the SDK's errors in a block into jobctl's."""
+    try:
+        yield
+    except APIError as error:
+        raise EngineRefused(
+            f"the engine refused: {error.explanation or error}; see its log, or: jobctl doctor"
+        ) from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise EngineUnreachable(
+            f"the engine did not answer: {_reason(error)}; if it is being restarted, try again in "
+            "a moment"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return what happened in words; the SDK and its libraries wrap it in exceptions of theirs."""
+    innermost: BaseException | None = error
+    while innermost is not None:
+        for kind, words in _IN_WORDS.items():
+            if isinstance(innermost, kind):
+                return words
+        if isinstance(innermost, OSError) and innermost.strerror:
+            return innermost.strerror
+        innermost = innermost.__cause__ or innermost.__context__
+    return str(error)
+
+
+def connected(endpoint: str, tls: Any = False) -> docker.APIClient:
+    """Connect to ``endpoint`` (``unix://``, ``tcp://`` or ``ssh://``), agreeing on a version.
+
+    Raises:
+        EngineUnreachable: nothing answers there.
+    """
+    try:
+        return docker.APIClient(
+            base_url=endpoint, tls=tls, version="auto", timeout=REQUEST_TIMEOUT_S
+        )
+    except (DockerException, requests.RequestException, OSError) as error:
+        raise EngineUnreachable(f"{endpoint} ({_reason(error)})") from error
+
+
+def chunks(answer: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield an answer in pieces, which may break off in the middle."""
+    with translating():
+        yield from answer
+
+
+def build_lines(answers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the lines that a builder writes.
+
+    Raises:
+        JobctlError: it says that it failed.
+    """
+    error = None
+    with translating():
+        # Read to the end even after an error, which gives the connection back.
+        for answer in answers:
+            error = answer.get("error", error)
+            yield from str(answer.get("stream", "")).splitlines()
+    if error is not None:
+        raise JobctlError(f"the build failed: {error}; see what it wrote")
