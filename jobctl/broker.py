@@ -30,7 +30,7 @@ from jobctl.observation import in_order, main_pid
 from jobctl.passwords import digest_a1
 from jobctl.progress import Report, Step
 from jobctl.registry import Registry
-from jobctl.schema import Section
+from jobctl.schema import EngineKind, Section
 
 if TYPE_CHECKING:  # what these import takes a while, and most commands don't need it
     from jobctl.engines.base import Engine
@@ -52,12 +52,15 @@ class Broker:
     """All that jobctl does, for one user with one configuration: by default, the one in force.
 
     ``report`` gets a line of progress now and then. ``engine`` is connected to at first use; a
-    ``with`` block closes the connection at its end.
+    ``with`` block closes the connection at its end. ``engine_kind`` goes before what the
+    configuration says, ``context`` before what the environment says of where the engine is.
     """
 
     config: Config = field(default_factory=in_force)
     report: Report = silent
     given_engine: Engine | None = field(default=None, repr=False)
+    engine_kind: EngineKind | None = None
+    context: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +102,7 @@ class Broker:
             return self.given_engine
         from jobctl.engines.endpoints import connect
 
-        return connect()
+        return connect(self.engine_kind or self.config.general.engine, context=self.context)
 
     @cached_property
     def registry(self) -> Registry:
@@ -421,7 +424,7 @@ class Broker:
         if not self.ledger.elsewhere(job):
             return None
         return (
-            f"{job.job_id} is on another engine, {job.engine_id}; go to its host, or set "
+            f"{job.job_id} is on another engine, {job.engine_id}; name its --context, or set "
             f"DOCKER_HOST, or forget it with: jobctl rm --force {job.job_id}"
         )
 

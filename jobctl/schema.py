@@ -6,7 +6,7 @@ Finding and reading files is for ``jobctl.config``. The JSON Schema for editors 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -109,6 +109,11 @@ DebianPackage = Annotated[
     str, _text(r"[a-z0-9][a-z0-9.+-]+(=[A-Za-z0-9.+:~-]+)?", "the name of a Debian package")
 ]
 
+# Each has its line in ``jobctl.engines.endpoints`` too.
+EngineKind = Literal[
+    "docker",  # also what speaks its API
+]
+ENGINE_KINDS: tuple[EngineKind, ...] = get_args(EngineKind)
 
 Include = Annotated[
     list[Line] | None,
@@ -139,9 +144,7 @@ class General(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             "that are exposed are opened as job-PORT.DOMAIN, each by a name of its own."
         ),
     ] = None
-    engine: Annotated[Literal["docker"], Meta(description="The kind of container engine.")] = (
-        "docker"
-    )
+    engine: Annotated[EngineKind, Meta(description="The kind of container engine.")] = "docker"
     application_options: Annotated[
         list[Line] | None, Meta(description="The apps to offer; null: all of them.")
     ] = None

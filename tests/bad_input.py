@@ -212,7 +212,7 @@ class CommandLine:
         self.engine = StrictEngine()
         self.state = root / "state"
         self.config.write_text("apps: {demo: {image: app, server_path: /bin/demo}}\n")
-        monkeypatch.setattr(endpoints, "connect", lambda: self.engine)
+        monkeypatch.setattr(endpoints, "connect", lambda *_, **__: self.engine)
         monkeypatch.setenv("JOBCTL_CONFIG", str(self.config))
         monkeypatch.setenv("XDG_STATE_HOME", str(self.state))
         monkeypatch.setenv("XDG_CONFIG_HOME", str(root / "no-config"))

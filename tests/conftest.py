@@ -227,6 +227,7 @@ def engine() -> Iterator[DockerEngine]:
     except EngineUnreachable as error:
         unavailable(str(error))
         raise
+    assert isinstance(found, DockerEngine)
     yield found
     found.close()
 

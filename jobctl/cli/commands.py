@@ -25,7 +25,15 @@ from jobctl.cli import (
     settings,
     shells,
 )
-from jobctl.cli.context import AsJson, Options, app_names, broker, job_ids, progress
+from jobctl.cli.context import (
+    AsJson,
+    Options,
+    app_names,
+    broker,
+    engine_kind,
+    job_ids,
+    progress,
+)
 from jobctl.cli.screen import screen
 from jobctl.errors import JobctlError
 
@@ -104,6 +112,18 @@ def before(
     config: Annotated[
         str | None, typer.Option(metavar="FILE", help="The configuration file to use.")
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="The kind of container engine, such as docker."),
+    ] = None,
+    engine_context: Annotated[
+        str | None,
+        typer.Option(
+            "--context",
+            metavar="NAME",
+            help="The engine of this context, as `docker context ls` shows them.",
+        ),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Say nothing while it works; errors are said.")
     ] = False,
@@ -119,7 +139,7 @@ def before(
     progress.quiet = quiet
     if no_color:
         os.environ["NO_COLOR"] = "1"
-    context.obj = Options(config=config)
+    context.obj = Options(config=config, engine=engine_kind(engine), context=engine_context)
 
 
 @app.command()

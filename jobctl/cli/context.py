@@ -10,14 +10,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobctl.cli.progress import progress
-from jobctl.errors import JobctlError
+from jobctl.errors import JobctlError, UsageError
 
 if TYPE_CHECKING:
     from jobctl.broker import Broker
     from jobctl.config import Section
     from jobctl.job import Job
+    from jobctl.schema import EngineKind
 
-__all__ = ["AsJson", "Options", "app_names", "broker", "image_names", "job_ids", "progress"]
+__all__ = [
+    "AsJson",
+    "Options",
+    "app_names",
+    "broker",
+    "engine_kind",
+    "image_names",
+    "job_ids",
+    "progress",
+]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -29,6 +39,8 @@ class Options:
     """The options that stand before the command."""
 
     config: str | None = None
+    engine: EngineKind | None = None
+    context: str | None = None
 
 
 def broker(context: typer.Context) -> Broker:
@@ -37,7 +49,28 @@ def broker(context: typer.Context) -> Broker:
     from jobctl.broker import Broker
 
     options = context.find_object(Options) or Options()
-    return Broker(config.load(config.find(options.config)), report=progress)
+    return Broker(
+        config.load(config.find(options.config)),
+        report=progress,
+        engine_kind=options.engine,
+        context=options.context,
+    )
+
+
+def engine_kind(text: str | None) -> EngineKind | None:
+    """Return the kind of engine that an option names.
+
+    Raises:
+        UsageError: there is no such kind.
+    """
+    if text is None:
+        return None
+    from jobctl.schema import ENGINE_KINDS
+
+    for kind in ENGINE_KINDS:
+        if text == kind:
+            return kind
+    raise UsageError(f'--engine "{text}": expected one of: {", ".join(ENGINE_KINDS)}')
 
 
 # Completion asks no engine and writes nothing. Shells evaluate some of what it says, so that only

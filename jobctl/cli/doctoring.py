@@ -42,11 +42,14 @@ def doctor(context: typer.Context, fix: Fix = False, json: AsJson = False) -> No
 
     options = context.find_object(Options) or Options()
     path = config.find(options.config)
-    subject = Subject(path, report=progress)
-    findings = examine(subject)
-    repairs = mend(subject, findings) if fix else []
+
+    def subject() -> Subject:
+        return Subject(path, report=progress, engine_kind=options.engine, context=options.context)
+
+    findings = examine(first := subject())
+    repairs = mend(first, findings) if fix else []
     if repairs:
-        findings = examine(Subject(path))
+        findings = examine(subject())
     if json:
         print(render.as_json([_with_repair(one, repairs) for one in findings]))
     else:

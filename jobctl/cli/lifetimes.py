@@ -131,6 +131,8 @@ def _install(context: typer.Context, idle: str | None) -> None:
     options = context.find_object(Options) or Options()
     chosen = options.config or os.environ.get("JOBCTL_CONFIG")
     settings = ["--config", str(config.find(options.config))] if chosen else []
+    settings += ["--engine", options.engine] if options.engine else []
+    settings += ["--context", options.context] if options.context else []
     words = [*_command(), *settings, "reap", *(["--idle", idle] if idle else [])]
     task = schedule.Task(command=words, env=schedule.carried(os.environ))
     print(f"installed: {render.clean(schedule.install(task))}")

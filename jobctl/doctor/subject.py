@@ -23,14 +23,16 @@ from jobctl.job import Job
 from jobctl.ledger import Ledger, silent
 from jobctl.locks import Locks
 from jobctl.registry import Registry
+from jobctl.schema import EngineKind
 
 T = TypeVar("T")
 
 
 @dataclass
 class Subject:
-    """The host as one user sees it, with the configuration file ``path``.
+    """The host as one user sees it, with the configuration file ``path`` and an engine.
 
+    Which engine that is, ``engine_kind`` and ``context`` say as to the broker.
     The properties raise ``NotSeen`` where there is nothing to look at, ``connect`` and ``load``
     tell why.
     """
@@ -38,12 +40,19 @@ class Subject:
     path: Path
     given_engine: Engine | None = field(default=None, repr=False)
     report: Callable[[str], None] = silent
+    engine_kind: EngineKind | None = None
+    context: str | None = None
 
     @cached_property
     def _engine(self) -> Engine | JobctlError:
         from jobctl.engines.endpoints import connect
 
-        return _tried(lambda: self.given_engine or connect())
+        kind = self.engine_kind
+        if kind is None:
+            # Whatever is wrong with the file, there is an engine to look at.
+            known = self._config
+            kind = "docker" if isinstance(known, JobctlError) else known.general.engine
+        return _tried(lambda: self.given_engine or connect(kind, context=self.context))
 
     @cached_property
     def _config(self) -> Config | JobctlError:

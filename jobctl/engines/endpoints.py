@@ -1,45 +1,29 @@
-"""Which engine to talk to: the one that the ``docker`` command would use."""
+"""Which engine to talk to: the one that was asked for, else the one the ``docker`` command uses."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from docker.context import ContextAPI
 from docker.context.config import get_current_context_name
 from docker.errors import TLSParameterError
 from docker.utils import kwargs_from_env
 
-from jobctl.engines.docker import DockerEngine
 from jobctl.errors import EngineUnreachable
+from jobctl.schema import EngineKind
+
+if TYPE_CHECKING:
+    from jobctl.engines.base import Engine
 
 _DEFAULT_SOCKETS = ("unix:///var/run/docker.sock", "http+unix:///var/run/docker.sock")
+_NO_CONTEXT = "default"
+"""What the ``docker`` command calls it when no context is chosen."""
 
 
-def connect() -> DockerEngine:
-    """Return the engine that the ``docker`` command would use.
-
-    That is ``DOCKER_HOST``, else the active context, else the first of the usual sockets that
-    answers (https://docs.docker.com/engine/manage-resources/contexts/).
-
-    Raises:
-        EngineUnreachable: none answers; the message lists what was tried and what to do.
-    """
-    tried = []
-    try:
-        for endpoint in _endpoints():
-            try:
-                return DockerEngine(endpoint.url, tls=endpoint.tls, chosen_by=endpoint.chosen_by)
-            except EngineUnreachable as error:
-                tried.append(str(error))
-    except TLSParameterError as error:
-        tried.append(f"{os.environ.get('DOCKER_HOST')} ({error})")
-    raise EngineUnreachable("no container engine answers; tried " + "; ".join(tried) + _advice())
-
-
-class _Endpoint(NamedTuple):
+class Endpoint(NamedTuple):
     """Where an engine may answer, and what named it."""
 
     url: str
@@ -47,23 +31,85 @@ class _Endpoint(NamedTuple):
     tls: Any = False
 
 
-def _endpoints() -> Iterator[_Endpoint]:
+class Kind(NamedTuple):
+    """A kind of engine: what makes its adapter, and where one may answer.
+
+    ``endpoints`` gets the name of a context or ``None``, ``make`` raises ``EngineUnreachable``.
+    """
+
+    make: Callable[[Endpoint], Engine]
+    endpoints: Callable[[str | None], Iterator[Endpoint]]
+
+
+def connect(kind: EngineKind = "docker", *, context: str | None = None) -> Engine:
+    """Return the engine of a kind that is meant.
+
+    That is the one of ``context``, else of ``DOCKER_HOST``, else of the active context, else the
+    first of the usual sockets that answers
+    (https://docs.docker.com/engine/manage-resources/contexts/).
+
+    Raises:
+        EngineUnreachable: none answers, or there is no such context; the message lists what was
+            tried and what to do.
+    """
+    chosen, tried = KINDS[kind], []
+    try:
+        for endpoint in chosen.endpoints(context):
+            try:
+                return chosen.make(endpoint)
+            except EngineUnreachable as error:
+                tried.append(str(error))
+    except TLSParameterError as error:
+        tried.append(f"{context or os.environ.get('DOCKER_HOST')} ({error})")
+    raise EngineUnreachable(
+        "no container engine answers; tried " + "; ".join(tried) + _advice(context)
+    )
+
+
+def docker_endpoints(context: str | None) -> Iterator[Endpoint]:
+    """Yield where the ``docker`` command would look for its engine, in order."""
+    if context and context != _NO_CONTEXT:
+        yield _of_context(context)
+        return
     if host := os.environ.get("DOCKER_HOST"):
-        yield _Endpoint(host, "DOCKER_HOST", kwargs_from_env().get("tls", False))
+        yield Endpoint(host, "DOCKER_HOST", kwargs_from_env().get("tls", False))
         return
-    chosen = ContextAPI.kwargs_from_context()
-    if chosen and chosen["base_url"] not in _DEFAULT_SOCKETS:
-        name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
-        yield _Endpoint(chosen["base_url"], f"the context {name}", chosen.get("tls", False))
-        return
+    if not context:
+        active = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
+        if active != _NO_CONTEXT and (chosen := _of_context(active)).url not in _DEFAULT_SOCKETS:
+            yield chosen
+            return
     runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
-    yield _Endpoint(_DEFAULT_SOCKETS[0], "the usual place")
+    yield Endpoint(_DEFAULT_SOCKETS[0], "the usual place")
     for path in (Path(runtime, "docker.sock"), Path.home() / ".docker/run/docker.sock"):
         if path.exists():
-            yield _Endpoint(f"unix://{path}", "the usual place of a rootless engine")
+            yield Endpoint(f"unix://{path}", "the usual place of a rootless engine")
 
 
-def _advice() -> str:
+def _of_context(name: str) -> Endpoint:
+    """Return what a context of the ``docker`` command names.
+
+    Raises:
+        EngineUnreachable: there is none of that name, or it can't be used.
+    """
+    try:
+        found = ContextAPI.kwargs_from_context(name)
+    except TLSParameterError:
+        raise
+    except Exception as error:  # the library has no other type for a file that is damaged
+        raise EngineUnreachable(
+            f'the context "{name}" can\'t be used: {error}; see: docker context inspect {name}'
+        ) from None
+    if not found:
+        raise EngineUnreachable(
+            f'there is no context "{name}"; see: docker context ls, and: docker context create'
+        )
+    return Endpoint(found["base_url"], f"the context {name}", found.get("tls", False))
+
+
+def _advice(context: str | None) -> str:
+    if context and context != _NO_CONTEXT:
+        return f". Mend that context, or choose another; see: docker context inspect {context}"
     if "DOCKER_HOST" in os.environ:
         return ". Mend DOCKER_HOST, or unset it to use the engine of this host"
     if os.getuid() == 0:
@@ -72,3 +118,15 @@ def _advice() -> str:
         ". Ask an administrator to install Docker and to add you to the group docker, run a "
         "rootless engine of your own (dockerd-rootless-setuptool.sh install), or set DOCKER_HOST"
     )
+
+
+def _docker(endpoint: Endpoint) -> Engine:
+    from jobctl.engines.docker import DockerEngine
+
+    return DockerEngine(endpoint.url, tls=endpoint.tls, chosen_by=endpoint.chosen_by)
+
+
+# An adapter is imported when one of its kind is asked for. The names are those of ``EngineKind``.
+KINDS: Mapping[str, Kind] = {
+    "docker": Kind(_docker, docker_endpoints),
+}
