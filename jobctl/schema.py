@@ -112,6 +112,7 @@ DebianPackage = Annotated[
 # Each has its line in ``jobctl.engines.endpoints`` too.
 EngineKind = Literal[
     "docker",  # also what speaks its API
+    "podman",
 ]
 ENGINE_KINDS: tuple[EngineKind, ...] = get_args(EngineKind)
 

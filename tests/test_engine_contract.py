@@ -33,7 +33,7 @@ from jobctl.engines.base import Publish as PublishedPort
 from jobctl.engines.docker import DockerEngine
 from jobctl.engines.endpoints import connect
 from jobctl.errors import ClaimLost, EngineRefused, EngineUnreachable, ImageMissing, JobctlError
-from tests.conftest import Traces, run_inside
+from tests.conftest import Traces
 from tests.fake_engine import KILLED, TERMINATED, FakeEngine, Program
 from tests.waiting import eventually
 
@@ -56,6 +56,7 @@ NO_ID = "0" * 64
 class Host(Protocol):
     """An engine, and what a test needs beside it."""
 
+    kind: str
     engine: Engine
     image: str
 
@@ -78,6 +79,8 @@ class Host(Protocol):
 
 class FakeHost:
     """The engine in memory."""
+
+    kind = "docker"
 
     def __init__(self) -> None:
         self.fake = FakeEngine(images=["jobctl-test/tiny"], programs=PROGRAMS)
@@ -109,7 +112,9 @@ class FakeHost:
 class RealHost:
     """The real engine."""
 
-    def __init__(self, engine: DockerEngine, image: str, traces: Traces) -> None:
+    kind = "docker"
+
+    def __init__(self, engine: Engine, image: str, traces: Traces) -> None:
         self.engine: Engine = engine
         self.image = image
         self.traces = traces
@@ -130,7 +135,14 @@ class RealHost:
 
     def fail_once(self, container: str) -> None:
         # The init is spared by kill(2), which leaves out process 1, and reports the app's end.
-        run_inside(container, ["kill", "-KILL", "-1"])
+        self.run_inside(container, ["kill", "-KILL", "-1"])
+
+    def run_inside(self, container: str, command: Sequence[str]) -> int:
+        api = self.traces.api
+        run = api.exec_create(container, command)["Id"]
+        api.exec_start(run)
+        code: int = api.exec_inspect(run)["ExitCode"]
+        return code
 
     def pause(self, container: str) -> None:
         self.traces.api.pause(container)
@@ -243,7 +255,7 @@ def log_of(host: Host, container: str, **how: Any) -> bytes:
 
 
 def test_the_engine_says_what_it_is(host: Host) -> None:
-    assert host.engine.name == "docker"
+    assert host.engine.name == host.kind
     assert host.engine.version()
 
 
@@ -794,7 +806,7 @@ def test_cpu_time_and_bytes_are_counted(docker_host: RealHost) -> None:
     before = engine.usage([second])[second]
     with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
         size = sum(map(len, iter(lambda: client.recv(1 << 16), b"")))
-    assert run_inside(second, ["sh", "-c", "nc 127.0.0.1 9000 >/dev/null"]) == 0
+    assert docker_host.run_inside(second, ["sh", "-c", "nc 127.0.0.1 9000 >/dev/null"]) == 0
     after, quiet = engine.usage([first, second]).values()
 
     assert size > 100_000

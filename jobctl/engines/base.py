@@ -206,6 +206,7 @@ class Facts:
     them. ``unlimited`` is what it can't limit: ``memory``, ``swap``, ``cpus``, ``pids``, and
     ``cgroups`` the version of what it limits with, ``None`` where it has none. ``warnings`` are its
     own. ``time`` was its clock's as it answered, in seconds since the epoch, if it tells.
+    ``differences`` say in words what is otherwise for jobs than on Docker's engine.
     """
 
     endpoint: str
@@ -223,6 +224,7 @@ class Facts:
     warnings: Sequence[str]
     cgroups: str | None = None
     time: float | None = None
+    differences: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
+from docker import APIClient
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.types import EndpointConfig
 from docker.utils import parse_repository_tag
@@ -76,6 +77,11 @@ class DockerEngine:
         self._tls = tls
         self._chosen_by = chosen_by
         self._api = connected(endpoint, tls)
+
+    @property
+    def client(self) -> APIClient:
+        """The SDK's client, for an engine that is asked for more than Docker's API."""
+        return self._api
 
     @property
     def local_socket(self) -> str | None:

@@ -35,10 +35,12 @@ class Kind(NamedTuple):
     """A kind of engine: what makes its adapter, and where one may answer.
 
     ``endpoints`` gets the name of a context or ``None``, ``make`` raises ``EngineUnreachable``.
+    ``advice`` ends the message that none answers.
     """
 
     make: Callable[[Endpoint], Engine]
     endpoints: Callable[[str | None], Iterator[Endpoint]]
+    advice: Callable[[str | None], str]
 
 
 def connect(kind: EngineKind = "docker", *, context: str | None = None) -> Engine:
@@ -62,7 +64,7 @@ def connect(kind: EngineKind = "docker", *, context: str | None = None) -> Engin
     except TLSParameterError as error:
         tried.append(f"{context or os.environ.get('DOCKER_HOST')} ({error})")
     raise EngineUnreachable(
-        "no container engine answers; tried " + "; ".join(tried) + _advice(context)
+        "no container engine answers; tried " + "; ".join(tried) + chosen.advice(context)
     )
 
 
@@ -107,7 +109,8 @@ def _of_context(name: str) -> Endpoint:
     return Endpoint(found["base_url"], f"the context {name}", found.get("tls", False))
 
 
-def _advice(context: str | None) -> str:
+def docker_advice(context: str | None) -> str:
+    """Return what to do where no engine of Docker's answers."""
     if context and context != _NO_CONTEXT:
         return f". Mend that context, or choose another; see: docker context inspect {context}"
     if "DOCKER_HOST" in os.environ:
@@ -126,7 +129,56 @@ def _docker(endpoint: Endpoint) -> Engine:
     return DockerEngine(endpoint.url, tls=endpoint.tls, chosen_by=endpoint.chosen_by)
 
 
+def podman_endpoints(context: str | None) -> Iterator[Endpoint]:
+    """Yield where the ``podman`` command would look for its socket, one's own first.
+
+    That is ``CONTAINER_HOST`` (podman-remote(1)), else where systemd or ``podman system service``
+    has it (podman-system-service(1)).
+    """
+    if context and context != _NO_CONTEXT:
+        yield _of_context(context)
+        return
+    if host := os.environ.get("CONTAINER_HOST"):
+        yield Endpoint(host, "CONTAINER_HOST")
+        return
+    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    own = Endpoint(f"unix://{runtime}/podman/podman.sock", "the usual place of a rootless Podman")
+    if Path(runtime, "podman/podman.sock").exists() or os.getuid() != 0:
+        yield own
+    yield Endpoint("unix:///run/podman/podman.sock", "the usual place")
+
+
+def podman_advice(context: str | None) -> str:
+    """Return what to do where no Podman answers."""
+    if context and context != _NO_CONTEXT:
+        return docker_advice(context)
+    host = os.environ.get("CONTAINER_HOST", "")
+    if host.startswith("ssh://"):
+        return (
+            ". Podman is reached through a socket of this host; run jobctl on that host, or unset "
+            "CONTAINER_HOST"
+        )
+    if host:
+        return ". Mend CONTAINER_HOST, or unset it to use the Podman of this host"
+    if os.getuid() == 0:
+        return (
+            ". Start its socket: systemctl start podman.socket, or without systemd: podman system "
+            "service --time=0 unix:///run/podman/podman.sock &"
+        )
+    return (
+        ". Start a socket of your own: systemctl --user start podman.socket, or without systemd: "
+        'podman system service --time=0 "unix://$XDG_RUNTIME_DIR/podman/podman.sock" &'
+    )
+
+
+def _podman(endpoint: Endpoint) -> Engine:
+    from jobctl.engines.podman import PodmanEngine
+
+    return PodmanEngine(endpoint.url, tls=endpoint.tls, chosen_by=endpoint.chosen_by)
+
+
 # An adapter is imported when one of its kind is asked for. The names are those of ``EngineKind``.
 KINDS: Mapping[str, Kind] = {
-    "docker": Kind(_docker, docker_endpoints),
+    "docker": Kind(_docker, docker_endpoints, docker_advice),
+    "podman": Kind(_podman, podman_endpoints, podman_advice),
 }
