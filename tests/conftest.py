@@ -11,10 +11,9 @@ import signal
 import string
 import struct
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,14 +33,7 @@ from tests.podman import Podman
 from tests.podman import rootful_podman as root_s
 from tests.podman import rootless_podman as user_s
 from tests.rootless import Unavailable
-from tests.site import (
-    installed,
-    installed_for_all,
-    let_others_pass,
-    shared_site,
-    site,
-    users_site,
-)
+from tests.site import installed, installed_for_all, shared_site, site, users_site
 from tests.ssh_site import distant_job, ssh_host
 
 __all__ = [
@@ -245,27 +237,23 @@ def engine() -> Iterator[DockerEngine]:
 
 
 @pytest.fixture(scope="session")
-def rootful_podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+def rootful_podman() -> Iterator[Podman]:
     """Run a Podman of root's."""
-    with _podman(tmp_path_factory.mktemp("rootful"), root_s) as podman:
+    with _podman(root_s()) as podman:
         yield podman
 
 
 @pytest.fixture(scope="session")
-def rootless_podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+def rootless_podman() -> Iterator[Podman]:
     """Run a Podman of an ordinary user."""
-    one_s_own = partial(user_s, f"{PREFIX}{secrets.token_hex(2)}-p")
-    with _podman(tmp_path_factory.mktemp("rootless"), one_s_own) as podman:
+    with _podman(user_s(f"{PREFIX}{secrets.token_hex(2)}")) as podman:
         yield podman
 
 
 @contextmanager
-def _podman(
-    directory: Path, run: Callable[[Path], AbstractContextManager[Podman]]
-) -> Iterator[Podman]:
-    let_others_pass(directory)
+def _podman(runs: AbstractContextManager[Podman]) -> Iterator[Podman]:
     try:
-        with run(directory) as podman:
+        with runs as podman:
             yield podman
     except Unavailable as reason:
         unavailable(str(reason))

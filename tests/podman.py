@@ -12,12 +12,14 @@ import pwd
 import resource
 import shlex
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
 
 from tests.rootless import Unavailable, account
 from tests.waiting import eventually
@@ -57,6 +59,16 @@ class Podman:
             "CONTAINERS_STORAGE_CONF": str(self.directory / "storage.conf"),
         }
 
+    def uid(self, inside: int) -> int:
+        """Return who a user inside a container is on this host (user_namespaces(7))."""
+        if not self.rootless:
+            return inside
+        if inside == 0:
+            return self.account.pw_uid
+        rows = (line.split(":") for line in Path("/etc/subuid").read_text().splitlines())
+        first = next(int(row[1]) for row in rows if row[0] == self.account.pw_name)
+        return first + inside - 1
+
     def load(self, *images: str) -> None:
         """Copy images from the engine of the other tests."""
         with subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE) as saved:
@@ -65,19 +77,20 @@ class Podman:
 
 
 @contextmanager
-def rootful_podman(directory: Path) -> Iterator[Podman]:
+def rootful_podman() -> Iterator[Podman]:
     """Run a Podman of root.
 
     Raises:
         Unavailable: that can't be done here.
     """
-    (directory / "home").mkdir()
-    with _served(Podman(pwd.getpwuid(0), directory)) as podman:
-        yield podman
+    with _directory() as directory:
+        (directory / "home").mkdir()
+        with _served(Podman(pwd.getpwuid(0), directory)) as podman:
+            yield podman
 
 
 @contextmanager
-def rootless_podman(name: str, directory: Path) -> Iterator[Podman]:
+def rootless_podman(name: str) -> Iterator[Podman]:
     """Run a Podman as a new user.
 
     Raises:
@@ -87,10 +100,19 @@ def rootless_podman(name: str, directory: Path) -> Iterator[Podman]:
     if os.getuid() != 0 or lacking:
         raise Unavailable(f"a rootless Podman needs root to make a user, and {lacking}")
     with (
+        _directory() as directory,
         account(name, directory / "home") as user,
         _served(Podman(user, directory)) as podman,
     ):
         yield podman
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    """Make a directory that others get to, whatever pytest does to its own."""
+    with TemporaryDirectory(prefix="jobctl-test-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
 
 
 @contextmanager
@@ -154,29 +176,19 @@ def docker(podman: Podman, *words: str | Path) -> str:
 
 
 def _stop(podman: Podman, process: subprocess.Popen[bytes]) -> None:
-    """End it and what it leaves running: containers, and what keeps a user's namespaces."""
+    """End it and all that it leaves running, which has its directory or its user to be known by."""
     with suppress(subprocess.CalledProcessError):
         if left := docker(podman, "ps", "--all", "--quiet").split():
             docker(podman, "rm", "--force", "--volumes", *left)
     process.terminate()
-    try:
-        process.wait(START_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for file in podman.directory.glob("run/libpod/tmp/pause.pid"):
-        with suppress(ProcessLookupError, ValueError):
-            os.kill(int(file.read_text()), signal.SIGKILL)
-    eventually(lambda: not _processes_of(podman), timeout=START_S)
+    for _ in range(2):  # what had just been started
+        for found in psutil.process_iter():
+            with suppress(psutil.NoSuchProcess):
+                if _belongs(podman, found):
+                    found.kill()
+    process.wait(START_S)
 
 
-def _processes_of(podman: Podman) -> list[int]:
-    """Return the processes of a rootless one's user, who is removed at the end."""
-    if not podman.rootless:
-        return []
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if path.stat().st_uid == podman.account.pw_uid:
-                found.append(int(path.name))
-    return found
+def _belongs(podman: Podman, process: psutil.Process) -> bool:
+    own = podman.rootless and process.uids().real == podman.account.pw_uid
+    return own or any(str(podman.directory) in word for word in process.cmdline())

@@ -34,7 +34,6 @@ from jobctl.engines.base import (
     Usage,
 )
 from jobctl.engines.docker import CHUNK_BYTES, DockerEngine
-from jobctl.engines.docker_values import usage_from
 from jobctl.engines.sdk import REQUEST_TIMEOUT_S, translated
 from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
 
@@ -44,7 +43,7 @@ _AT_ONCE = 8
 # Both are refused with 500, and say why in words only.
 _NAME_TAKEN = re.compile(r"that name is already in use", re.IGNORECASE)
 _IMAGE_MISSING = re.compile(r"image not known", re.IGNORECASE)
-_PORT_BOUND = re.compile(r"address already in use", re.IGNORECASE)
+_PORT_BOUND = re.compile(r"address already in use|add_hostfwd failed", re.IGNORECASE)
 _NO_GPU = re.compile(r"unresolvable CDI devices|nvidia.com/gpu", re.IGNORECASE)
 
 
@@ -221,7 +220,8 @@ class PodmanEngine:
 
     def _usage(self, container: str) -> Usage | None:
         try:
-            return usage_from(self._api.stats(container, stream=False, one_shot=True))
+            answer = self._api.stats(container, stream=False, one_shot=True)
+            return values.podman_usage(answer, self._info["version"]["Version"])
         except (NotFound, JSONDecodeError):  # an empty answer: it does not run
             return None
 

@@ -15,8 +15,17 @@ from typing import Any
 
 from docker.utils import parse_repository_tag
 
-from jobctl.engines.base import Bind, Container, ContainerSpec, Details, Facts, Network, Process
-from jobctl.engines.docker_values import CPU_PERIOD_US, details_from
+from jobctl.engines.base import (
+    Bind,
+    Container,
+    ContainerSpec,
+    Details,
+    Facts,
+    Network,
+    Process,
+    Usage,
+)
+from jobctl.engines.docker_values import CPU_PERIOD_US, details_from, usage_from
 
 NETWORK_LABEL = "jobctl.network"
 """Which network a container was to be on. It has one to itself, which has no name."""
@@ -34,6 +43,9 @@ _STATES = {
     "removing": "dead",
     "unknown": "dead",
 }
+# Its own way of publishing ports, unlike Podman's usual one, has what goes through them counted as
+# traffic of the container, tells whom it comes from, and says at once if a port is taken.
+_NETWORK_OPTIONS = {"slirp4netns": ["port_handler=slirp4netns"]}
 _HEALTHS = ("healthy", "unhealthy", "starting")
 _CONTROLLERS = {"memory": "memory", "swap": "memory", "cpus": "cpu", "pids": "pids"}
 # A registry has a dot or a port in its name, or is this host's.
@@ -239,6 +251,17 @@ def _uid(user: str) -> int:
     return int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
 
 
+def podman_usage(answer: Mapping[str, Any], version: str) -> Usage | None:
+    """Return what a container uses from the compatible stats answer, ``None`` if it doesn't run.
+
+    Before 5.0 that has sent and received exchanged, since it was counted at the host's end once.
+    """
+    found = usage_from(answer)
+    if found and int(version.partition(".")[0]) < 5:
+        return replace(found, received=found.sent, sent=found.received)
+    return found
+
+
 def overdue(answer: Mapping[str, Any], now: float) -> bool:
     """Tell from libpod's inspect answer whether a health check should have been run by ``now``."""
     check = answer["Config"].get("Healthcheck") or {}
@@ -276,7 +299,7 @@ def podman_facts(facts: Facts, info: Mapping[str, Any], *, timers: bool) -> Fact
         differences=[
             "each job has a user-mode network of its own "
             f"({own_network(info) or 'but there is neither slirp4netns nor pasta'}): nothing on "
-            "this host gets to it but through its port, and apps see that as where clients are",
+            "this host gets to it but through its port",
             *([] if timers else [_NO_TIMERS]),
         ],
     )
