@@ -8,8 +8,10 @@ from __future__ import annotations
 import inspect
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import docker as sdk
 import pytest

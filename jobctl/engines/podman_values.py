@@ -99,6 +99,7 @@ def create_body(spec: ContainerSpec, *, network: str, most_files: int | None) ->
         "resource_limits": _limits(spec),
         "r_limits": _process_limits(most_files),
         "netns": _network(spec, network),
+        "network_options": _NETWORK_OPTIONS if own else None,
         "portmappings": _ports(spec),
         "restart_policy": "on-failure" if spec.restarts else "no",
         "restart_tries": spec.restarts,
