@@ -109,8 +109,11 @@ def rootless_podman(name: str) -> Iterator[Podman]:
 
 @contextmanager
 def _directory() -> Iterator[Path]:
-    """Make a directory that others get to, whatever pytest does to its own."""
-    with TemporaryDirectory(prefix="jobctl-test-") as made:
+    """Make a directory that others get to, whatever pytest does to its own.
+
+    Its name is short: the path of a socket, which slirp4netns has below it, is at most 107 bytes.
+    """
+    with TemporaryDirectory(prefix="jobctl-", dir="/tmp") as made:
         Path(made).chmod(0o755)
         yield Path(made)
 

@@ -154,5 +154,10 @@ def complaints(subject: Subject) -> Answer:
 def restart(subject: Subject) -> Answer:
     """Say what becomes of jobs when the engine is restarted."""
     if subject.facts.live_restore:
-        return ok("they go on (live-restore)")
+        return ok("they go on")
     return ok("they end with it, and jobctl start brings them back")
+
+
+def differences(subject: Subject) -> Answer:
+    """State in what the engine differs for jobs, which they would else find out by surprise."""
+    return ok("; ".join(subject.facts.differences) or "nothing")

@@ -302,6 +302,8 @@ def podman_facts(facts: Facts, info: Mapping[str, Any], *, timers: bool) -> Fact
             f"({own_network(info) or 'but there is neither slirp4netns nor pasta'}): nothing on "
             "this host gets to it but through its port",
             *([] if timers else [_NO_TIMERS]),
+            *(["it does not tell that an app ended for want of memory"] if _untold(info) else []),
+            "of a container's log it keeps the last 10 MB, in one file",
         ],
     )
 
@@ -310,6 +312,10 @@ _NO_TIMERS = (
     "there is no systemd to run health checks, so that jobctl runs those that are due when it "
     "lists jobs"
 )
+
+
+def _untold(info: Mapping[str, Any]) -> bool:
+    return str(info["host"]["cgroupVersion"]) == "v1"
 
 
 def own_network(info: Mapping[str, Any]) -> str | None:
