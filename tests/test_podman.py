@@ -17,7 +17,7 @@ from jobctl.engines.base import ContainerSpec, Publish
 from jobctl.engines.podman import PodmanEngine
 from tests.doctoring import doctor
 from tests.podman import Podman, docker
-from tests.site import Site, next_ports
+from tests.site import Site, let_others_pass, next_ports
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.engine
@@ -45,6 +45,7 @@ def engine_of(podman: Podman) -> Iterator[PodmanEngine]:
 @pytest.fixture(scope="module")
 def place(podman: Podman, engine_of: PodmanEngine, installed_for_all: Path) -> Iterator[Site]:
     """Return the place of the user whose Podman it is, who asks for it in the configuration."""
+    let_others_pass(installed_for_all.parent)
     root = podman.directory / "theirs"
     site = Site(installed_for_all, root, engine_of, next_ports(), podman.account)
     values = yaml.safe_load(site.config.read_text())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pwd
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -136,16 +136,29 @@ def _bind(bind: Bind) -> dict[str, Any]:
 
 
 def _tmpfs(wanted: Mapping[str, str]) -> list[dict[str, Any]]:
-    # What the image has there would else be copied in, also to where a mask is to hide it.
     return [
         {
             "type": "tmpfs",
             "source": "tmpfs",
             "destination": target,
-            "options": [*options.split(","), "notmpcopyup"],
+            # What the image has there would else be copied in, also to where a mask is to hide it.
+            "options": [*_unowned(options.split(",")), "notmpcopyup"],
         }
         for target, options in wanted.items()
     ]
+
+
+def _unowned(options: Sequence[str]) -> list[str]:
+    """Return options of a tmpfs without an owner, which Podman 4 does not know.
+
+    Without it is root's, the container's one. Another user gets to it by its mode: in a container
+    there is nobody else from whom it would have to be kept.
+    """
+    kept = [option for option in options if not option.startswith("uid=")]
+    if len(kept) == len(options) or "uid=0" in options:
+        return kept
+    mode = "mode=0755" if "ro" in options else "mode=1777"
+    return [*(option for option in kept if not option.startswith("mode=")), mode]
 
 
 def _limits(spec: ContainerSpec) -> dict[str, Any]:
