@@ -35,12 +35,10 @@ class Kind(NamedTuple):
     """A kind of engine: what makes its adapter, and where one may answer.
 
     ``endpoints`` gets the name of a context or ``None``, ``make`` raises ``EngineUnreachable``.
-    ``advice`` ends the message that none answers.
     """
 
     make: Callable[[Endpoint], Engine]
     endpoints: Callable[[str | None], Iterator[Endpoint]]
-    advice: Callable[[str | None], str]
 
 
 def connect(kind: EngineKind = "docker", *, context: str | None = None) -> Engine:
@@ -63,8 +61,10 @@ def connect(kind: EngineKind = "docker", *, context: str | None = None) -> Engin
                 tried.append(str(error))
     except TLSParameterError as error:
         tried.append(f"{context or os.environ.get('DOCKER_HOST')} ({error})")
+    if kind == "podman" and not context:
+        raise EngineUnreachable("no Podman answers; tried " + "; ".join(tried) + _podman_advice())
     raise EngineUnreachable(
-        "no container engine answers; tried " + "; ".join(tried) + chosen.advice(context)
+        "no container engine answers; tried " + "; ".join(tried) + _advice(context)
     )
 
 
@@ -109,8 +109,7 @@ def _of_context(name: str) -> Endpoint:
     return Endpoint(found["base_url"], f"the context {name}", found.get("tls", False))
 
 
-def docker_advice(context: str | None) -> str:
-    """Return what to do where no engine of Docker's answers."""
+def _advice(context: str | None) -> str:
     if context and context != _NO_CONTEXT:
         return f". Mend that context, or choose another; see: docker context inspect {context}"
     if "DOCKER_HOST" in os.environ:
@@ -148,10 +147,7 @@ def podman_endpoints(context: str | None) -> Iterator[Endpoint]:
     yield Endpoint("unix:///run/podman/podman.sock", "the usual place")
 
 
-def podman_advice(context: str | None) -> str:
-    """Return what to do where no Podman answers."""
-    if context and context != _NO_CONTEXT:
-        return docker_advice(context)
+def _podman_advice() -> str:
     host = os.environ.get("CONTAINER_HOST", "")
     if host.startswith("ssh://"):
         return (
@@ -179,6 +175,6 @@ def _podman(endpoint: Endpoint) -> Engine:
 
 # An adapter is imported when one of its kind is asked for. The names are those of ``EngineKind``.
 KINDS: Mapping[str, Kind] = {
-    "docker": Kind(_docker, docker_endpoints, docker_advice),
-    "podman": Kind(_podman, podman_endpoints, podman_advice),
+    "docker": Kind(_docker, docker_endpoints),
+    "podman": Kind(_podman, podman_endpoints),
 }
