@@ -238,7 +238,7 @@ class Broker:
         return ports.candidates(
             self.config.general.port_range,
             wanted=launch.preparation.order.port,
-            address=launch.bind_address,
+            address=launch.bind_address if self.ledger.place.here else None,
             holders={**published(self.engine.containers()), **holders},
             busy=self.ledger.locks.busy,
         )

@@ -61,9 +61,12 @@ def connect(kind: EngineKind = "docker", *, context: str | None = None) -> Engin
                 tried.append(str(error))
     except TLSParameterError as error:
         tried.append(f"{context or os.environ.get('DOCKER_HOST')} ({error})")
-    raise EngineUnreachable(
-        "no container engine answers; tried " + "; ".join(tried) + _advice(context)
-    )
+    if context and context != _NO_CONTEXT:
+        raise EngineUnreachable(
+            f"no container engine answers; tried {'; '.join(tried)}; mend the context {context}, "
+            f"or name another; see: docker context inspect {context}"
+        )
+    raise EngineUnreachable("no container engine answers; tried " + "; ".join(tried) + _advice())
 
 
 def docker_endpoints(context: str | None) -> Iterator[Endpoint]:
@@ -107,9 +110,7 @@ def _of_context(name: str) -> Endpoint:
     return Endpoint(found["base_url"], f"the context {name}", found.get("tls", False))
 
 
-def _advice(context: str | None) -> str:
-    if context and context != _NO_CONTEXT:
-        return f". Mend that context, or choose another; see: docker context inspect {context}"
+def _advice() -> str:
     if "DOCKER_HOST" in os.environ:
         return ". Mend DOCKER_HOST, or unset it to use the engine of this host"
     if os.getuid() == 0:
