@@ -24,13 +24,15 @@ def check_directory(ledger: Ledger, where: str, mounts: Sequence[Bind], *, write
     if any(bind.target == where for bind in mounts):
         return
     host = ledger.place.host
-    instead = f"show a directory of {host} in its place: --mount DIRECTORY:{where}"
     if writes:
         raise JobctlError(
             f"the app works in your current directory, {where}, of this host, and the engine is on "
-            f"{host}; {instead}:rw"
+            f"{host}; show a directory of {host} in its place: --mount DIRECTORY:{where}:rw"
         )
-    ledger.report(f"the app does not see {where}: the engine is on {host}; {instead}")
+    ledger.report(
+        f"the app does not see {where}: the engine is on {host}; show a directory of {host} in its "
+        f"place with: --mount DIRECTORY:{where}"
+    )
 
 
 def check_mounts(mounts: Sequence[Bind], facts: Facts) -> None:

@@ -97,6 +97,15 @@ class Ledger:
             return {**seen, **changes}
         return self.registry.read() if unsettled else {**seen, **changes}
 
+    def look(self) -> list[Job]:
+        """Return the user's jobs on this engine as they are, and put nothing right."""
+        seen, listed = self.registry.read(), self.containers()
+        return [
+            observe(self.engine, job, listed.get(job.job_id, []))
+            for job in seen.values()
+            if not self._is_another(job, listed.get(job.job_id, []))
+        ]
+
     def containers(self, job_id: str | None = None) -> defaultdict[str, list[Container]]:
         """Return the containers of the user's jobs, or of one job, by job id."""
         return _by_job(self.engine.containers(self._labels(job_id)))

@@ -232,12 +232,12 @@ class Connection:
 
 @contextmanager
 def connected(
-    destination: Destination, *, ask: bool = True, ends_with_us: bool = False
+    destination: Destination, *, patience: int | None = None, ends_with_us: bool = False
 ) -> Iterator[Connection]:
     """Connect to a host, as long as the block runs; ssh asks at the terminal for what it needs.
 
-    Without ``ask`` it asks for nothing, and fails where it would have to. With ``ends_with_us``
-    nothing of it is left when this process is killed; the host has to let its user run commands.
+    With ``patience`` it asks for nothing, and has so many seconds. With ``ends_with_us`` nothing
+    of it is left when this process is killed; the host has to let its user run commands.
 
     Raises:
         Disconnected: ssh could not connect.
@@ -246,7 +246,8 @@ def connected(
     directory = Path(tempfile.mkdtemp(prefix="jobctl-ssh-", dir="/tmp"))
     try:
         control, log = directory / "socket", directory / "log"
-        how = [*_MASTER, "-o", f"ConnectTimeout={_CONNECT_S}", *([] if ask else _WITHOUT_ASKING)]
+        how = [*_MASTER, "-o", f"ConnectTimeout={patience or _CONNECT_S}"]
+        how += _WITHOUT_ASKING if patience else []
         # It complains of each try to reach a job that has stopped, and we say that ourselves.
         command: list[str | Path] = ["ssh", "-E", log, *how, "-S", control]
         if ends_with_us:

@@ -45,18 +45,8 @@ LEAF_TO_LEAF = {
 # From here on each may import the leaves and what stands before it.
 STOREYS = [
     *("authority", "helpers", "apps", "sources", "orders", "observation", "place", "ledger"),
-    *(
-        "startup",
-        "farness",
-        "preparation",
-        "revival",
-        "launch",
-        "reaping",
-        "broker",
-        "conformance",
-        "doctor",
-        "scaffold",
-    ),
+    *("contexts", "startup", "farness", "preparation", "revival", "launch", "reaping", "broker"),
+    *("conformance", "doctor", "scaffold"),
     *("reach", "remote", "tunnel", "candidate", "trust"),
 ]
 ADAPTERS = {

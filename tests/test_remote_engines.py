@@ -39,9 +39,8 @@ def job(by_ssh: Site) -> Iterator[Job]:
 
 
 def on_record(site: Site, job: Job) -> Job:
-    (found,) = [
-        one for one in site.run_json("ps", "--all", "--json") if one["job_id"] == job["job_id"]
-    ]
+    listed: list[Job] = site.run_json("ps", "--all", "--json")
+    (found,) = [one for one in listed if one["job_id"] == job["job_id"]]
     return found
 
 

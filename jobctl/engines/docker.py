@@ -143,7 +143,7 @@ class DockerEngine:
         self.endpoint = endpoint
         self._tls = tls
         self._chosen_by = chosen_by
-        self._way = _way(endpoint, ask=patience is None)
+        self._way = _way(endpoint, patience)
         try:
             self._api = docker.APIClient(
                 base_url=f"unix://{self._way.socket}" if self._way else endpoint,
@@ -459,13 +459,13 @@ class DockerEngine:
             self._way.close()
 
 
-def _way(endpoint: str, *, ask: bool) -> Way | None:
+def _way(endpoint: str, patience: int | None) -> Way | None:
     """Return the way to an engine of another host that is reached by ssh."""
     if not endpoint.startswith("ssh://"):
         return None
     from jobctl.engines.over_ssh import Way
 
-    return Way(endpoint, ask=ask)
+    return Way(endpoint, patience=patience)
 
 
 def _chunks(answer: Iterable[bytes]) -> Iterator[bytes]:

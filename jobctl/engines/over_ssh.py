@@ -31,8 +31,10 @@ _END_S = 2
 class Way:
     """A connection to a host with an engine, until ``close``."""
 
-    def __init__(self, url: str, *, ask: bool = True) -> None:
-        """Connect to ``ssh://[USER@]HOST[:PORT][/SOCKET]``; without ``ask`` nobody is asked.
+    def __init__(self, url: str, *, patience: int | None = None) -> None:
+        """Connect to ``ssh://[USER@]HOST[:PORT][/SOCKET]``, within ``patience`` seconds if set.
+
+        Who has no patience is not asked for anything, such as a passphrase.
 
         Raises:
             EngineUnreachable: that can't be done.
@@ -44,7 +46,7 @@ class Way:
             try:
                 self.destination, path = ssh.of_url(url)
                 self._connection = undo.enter_context(
-                    ssh.connected(self.destination, ask=ask, ends_with_us=True)
+                    ssh.connected(self.destination, patience=patience, ends_with_us=True)
                 )
             except JobctlError as error:
                 raise EngineUnreachable(f"{url} ({error})") from None
