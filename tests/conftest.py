@@ -29,6 +29,7 @@ from jobctl.registry import Registry
 from tests.attack_site import victim
 from tests.bench import bench
 from tests.browser import browse
+from tests.far_host import far_host
 from tests.podman import Podman
 from tests.podman import rootful_podman as root_s
 from tests.podman import rootless_podman as user_s
@@ -40,6 +41,7 @@ __all__ = [
     "bench",
     "browse",
     "distant_job",
+    "far_host",
     "installed",
     "installed_for_all",
     "shared_site",

@@ -34,6 +34,10 @@ class EngineHost:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.enter: list[str] = []
+        """What programs are started with that are to be in another network than this thread's."""
+        self.listen: list[str] = []
+        """Options for where the engine answers beside its socket."""
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -55,7 +59,14 @@ class EngineHost:
         if "containerd" not in self._running:
             self._start_containerd()
         self._start(
-            *("dockerd", "--host", self.endpoint, "--pidfile", str(self._state / "pid")),
+            *(
+                "dockerd",
+                "--host",
+                self.endpoint,
+                *self.listen,
+                "--pidfile",
+                str(self._state / "pid"),
+            ),
             *("--containerd", str(self._containerd)),
             *("--data-root", str(self.directory / "docker"), "--exec-root", str(self._state)),
         )
@@ -87,6 +98,10 @@ class EngineHost:
             if Path(one.mountpoint).is_relative_to(self.directory):
                 subprocess.run(["umount", "--lazy", one.mountpoint], check=True)
         shutil.rmtree(self._state)
+        self.fresh_network()
+
+    def fresh_network(self) -> None:
+        """Go to a network that nobody is on, as after a boot."""
         new_network()
 
     def close(self) -> None:
@@ -116,7 +131,7 @@ class EngineHost:
     def _start(self, program: str, *arguments: str) -> None:
         with (self.directory / f"{program}.log").open("wb") as log:
             self._running[program] = subprocess.Popen(
-                [program, *arguments],
+                [*self.enter, program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

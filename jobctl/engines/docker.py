@@ -10,13 +10,16 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import IO, Any
+from ipaddress import ip_address
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from docker import APIClient
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.types import EndpointConfig
 from docker.utils import parse_repository_tag
 
+from jobctl.engines import carried
 from jobctl.engines.base import (
     Condition,
     Container,
@@ -44,7 +47,10 @@ from jobctl.engines.docker_values import (
     usage_from,
 )
 from jobctl.engines.sdk import build_lines, chunks, connected, translated
-from jobctl.errors import ClaimLost, ImageMissing, JobctlError
+from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
+
+if TYPE_CHECKING:
+    from jobctl.engines.over_ssh import Way
 
 CHUNK_BYTES = 1 << 16
 NETWORK_LOOKS = 40
@@ -65,10 +71,18 @@ class DockerEngine:
 
     name = "docker"
 
-    def __init__(self, endpoint: str, *, tls: Any = False, chosen_by: str = "the caller") -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        tls: Any = False,
+        chosen_by: str = "the caller",
+        patience: int | None = None,
+    ) -> None:
         """Connect to ``endpoint`` (``unix://``, ``tcp://`` or ``ssh://``), agreeing on a version.
 
-        ``chosen_by`` is what named it, in words.
+        ``chosen_by`` is what named it, in words. With ``patience`` requests may take so many
+        seconds, and nobody is asked for anything on the way there.
 
         Raises:
             EngineUnreachable: nothing answers there.
@@ -76,7 +90,19 @@ class DockerEngine:
         self.endpoint = endpoint
         self._tls = tls
         self._chosen_by = chosen_by
-        self._api = connected(endpoint, tls)
+        self._way = _way(endpoint, patience)
+        socket = f"unix://{self._way.socket}" if self._way else endpoint
+        try:
+            self._api = connected(socket, tls, called=endpoint, patience=patience)
+        except EngineUnreachable as error:
+            complaints = self._way.complaints() if self._way else ""
+            if self._way:
+                self._way.close()
+            if complaints:
+                raise EngineUnreachable(f"{endpoint} ({complaints})") from error
+            raise
+        if self._way:
+            self._way.mount(self._api)
 
     @property
     def client(self) -> APIClient:
@@ -114,8 +140,8 @@ class DockerEngine:
     def create(self, spec: ContainerSpec) -> str:
         try:
             created = self._api.create_container(
-                **create_kwargs(spec),
-                host_config=self._api.create_host_config(**host_kwargs(spec)),
+                **create_kwargs(spec, far=self._far),
+                host_config=self._api.create_host_config(**host_kwargs(spec, far=self._far)),
                 networking_config=None
                 if spec.network is None
                 else {"EndpointsConfig": {spec.network: EndpointConfig(self._api.api_version)}},
@@ -128,7 +154,47 @@ class DockerEngine:
                     f'the container name "{spec.name}" is taken; choose another --port'
                 ) from None
             raise
-        return str(created["Id"])
+        container = str(created["Id"])
+        if self._far:
+            try:
+                carried.fill(self._api, container)
+            except BaseException:
+                self.remove(container)
+                raise
+        return container
+
+    @translated
+    def refresh(self, container: str) -> None:
+        carried.fill(self._api, container)
+
+    @translated
+    def sweep(self, labels: Sequence[str]) -> None:
+        carried.sweep(self._api, labels)
+
+    def answers_at(self, address: str, port: int) -> tuple[str, int]:
+        there = ip_address(address)
+        if there.is_unspecified:
+            there = ip_address("::1" if there.version == 6 else "127.0.0.1")
+        if self._way:
+            return self._way.forwarded(str(there), port)
+        if not self._far:
+            return str(there), port
+        if ip_address(address).is_unspecified:
+            return urlsplit(self.endpoint).hostname or address, port
+        if there.is_loopback:
+            raise JobctlError(
+                f"a port on {address} of the engine's host can't be reached from here, and so not "
+                f"verified: {self.endpoint} is a way to the engine alone; expose the job with "
+                "--bind ADDRESS, or use the engine by ssh://"
+            )
+        return address, port
+
+    def connects(self, address: str, port: int, *, timeout: float) -> bool | None:
+        return self._way.connects(address, port, timeout=timeout) if self._way else None
+
+    @property
+    def _far(self) -> bool:
+        return self.local_socket is None
 
     @translated
     def start(self, container: str) -> None:
@@ -157,6 +223,7 @@ class DockerEngine:
 
     @translated
     def remove(self, container: str) -> None:
+        volumes = carried.volumes_of(self._api, container) if self._far else []
         try:
             self._api.remove_container(container, force=True, v=True)
         except NotFound:
@@ -165,6 +232,7 @@ class DockerEngine:
             # 409: another client is removing it at this moment.
             if error.status_code != 409:
                 raise
+        carried.remove(self._api, volumes)
 
     @translated
     def condition(self, container: str) -> Condition | None:
@@ -196,7 +264,10 @@ class DockerEngine:
     def usage(self, containers: Sequence[str]) -> dict[str, Usage]:
         from concurrent.futures import ThreadPoolExecutor
 
-        with ThreadPoolExecutor(USAGE_REQUESTS) as pool:
+        from jobctl.engines import over_ssh
+
+        most = over_ssh.MOST_AT_ONCE if self._way else USAGE_REQUESTS
+        with ThreadPoolExecutor(most) as pool:
             found = zip(containers, pool.map(self._usage, containers), strict=True)
             return {container: usage for container, usage in found if usage}
 
@@ -333,3 +404,14 @@ class DockerEngine:
 
     def close(self) -> None:
         self._api.close()
+        if self._way:
+            self._way.close()
+
+
+def _way(endpoint: str, patience: int | None) -> Way | None:
+    """Return the way to an engine of another host that is reached by ssh."""
+    if not endpoint.startswith("ssh://"):
+        return None
+    from jobctl.engines.over_ssh import Way
+
+    return Way(endpoint, patience=patience)

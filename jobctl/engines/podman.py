@@ -52,15 +52,20 @@ class PodmanEngine:
 
     name = "podman"
 
-    def __init__(self, endpoint: str, *, tls: Any = False, chosen_by: str = "the caller") -> None:
-        """Connect to ``endpoint``, a socket (``unix://``) or what leads to one.
+    def __init__(
+        self, endpoint: str, *, chosen_by: str = "the caller", patience: int | None = None
+    ) -> None:
+        """Connect to ``endpoint``, a socket of this host (``unix://``).
 
-        ``chosen_by`` is what named it, in words.
+        ``chosen_by`` is what named it, in words; with ``patience``, it has so many seconds for each
+        answer.
 
         Raises:
             EngineUnreachable: nothing answers there, or it is not Podman.
         """
-        self._compatible = DockerEngine(endpoint, tls=tls, chosen_by=chosen_by)
+        if not endpoint.startswith("unix://"):
+            raise EngineUnreachable(f"{endpoint} (that is no socket of this host)")
+        self._compatible = DockerEngine(endpoint, chosen_by=chosen_by, patience=patience)
         self._api = self._compatible.client
         self.endpoint = endpoint
         try:
@@ -146,6 +151,18 @@ class PodmanEngine:
                 raise ImageMissing(spec.image) from None
             raise
         return str(created.json()["Id"])
+
+    def refresh(self, container: str) -> None:
+        """Do nothing: containers see the files themselves."""
+
+    def sweep(self, labels: Sequence[str]) -> None:
+        """Do nothing: all that there is beside a container goes with it."""
+
+    def answers_at(self, address: str, port: int) -> tuple[str, int]:
+        return self._compatible.answers_at(address, port)
+
+    def connects(self, address: str, port: int, *, timeout: float) -> bool | None:
+        return self._compatible.connects(address, port, timeout=timeout)
 
     @property
     def _most_files(self) -> int | None:

@@ -68,18 +68,23 @@ def _reason(error: BaseException) -> str:
     return str(error)
 
 
-def connected(endpoint: str, tls: Any = False) -> docker.APIClient:
-    """Connect to ``endpoint`` (``unix://``, ``tcp://`` or ``ssh://``), agreeing on a version.
+def connected(
+    endpoint: str, tls: Any = False, *, called: str | None = None, patience: int | None = None
+) -> docker.APIClient:
+    """Connect to ``endpoint`` (``unix://`` or ``tcp://``), agreeing on a version.
+
+    It is ``called`` otherwise in messages if it only leads to what is meant. Each request may take
+    so many seconds as there is ``patience``.
 
     Raises:
         EngineUnreachable: nothing answers there.
     """
     try:
         return docker.APIClient(
-            base_url=endpoint, tls=tls, version="auto", timeout=REQUEST_TIMEOUT_S
+            base_url=endpoint, tls=tls, version="auto", timeout=patience or REQUEST_TIMEOUT_S
         )
     except (DockerException, requests.RequestException, OSError) as error:
-        raise EngineUnreachable(f"{endpoint} ({_reason(error)})") from error
+        raise EngineUnreachable(f"{called or endpoint} ({_reason(error)})") from error
 
 
 def chunks(answer: Iterable[bytes]) -> Iterator[bytes]:
