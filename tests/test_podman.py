@@ -15,7 +15,9 @@ import yaml
 
 from jobctl.engines.base import ContainerSpec, Publish
 from jobctl.engines.podman import PodmanEngine
+from jobctl.errors import JobctlError
 from tests.doctoring import doctor
+from tests.pages import blocks, not_run
 from tests.podman import Podman, docker
 from tests.site import Site, let_others_pass, next_ports
 from tests.waiting import eventually
@@ -236,9 +238,7 @@ def test_a_container_is_created_as_locked_down_as_elsewhere(
 
     host = answer["HostConfig"]
     assert set(host["Tmpfs"]) == {"/scratch"}
-    assert "notmpcopyup" in host["Tmpfs"]["/scratch"] or "tmpcopyup" not in host["Tmpfs"][
-        "/scratch"
-    ].split(",")
+    assert "tmpcopyup" not in host["Tmpfs"]["/scratch"].split(",")
     assert (host["ReadonlyRootfs"], host["Privileged"], host["Init"]) == (True, False, True)
     assert host["SecurityOpt"] == ["no-new-privileges"]
     assert host["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 5}
@@ -250,6 +250,15 @@ def test_a_container_is_created_as_locked_down_as_elsewhere(
             32,
         )
         assert host["CpuQuota"] / host["CpuPeriod"] == 0.5
+
+
+def test_an_address_that_ports_can_not_be_published_on(
+    engine_of: PodmanEngine, tiny_image: str
+) -> None:
+    publish = Publish(address="::1", host_port=free_port(), container_port=9000)
+
+    with pytest.raises(JobctlError, match=r"can't publish a port on ::1: choose an IPv4"):
+        engine_of.create(spec(tiny_image, SERVES, network="jobctl", publish=publish))
 
 
 def test_removing_what_others_have_joined_removes_them(
@@ -315,3 +324,39 @@ def test_nobody_else_can_read_a_rootless_job(
     # The same asked by the user is answered, so that it is not the question that fails.
     assert f"read {place.directory}/connections.txt" in read_as(podman.account.pw_uid)
     assert "connected" in read_as(podman.account.pw_uid)
+
+
+PAGE = "docs/how-to/rootless-podman.md"
+
+
+@pytest.mark.parametrize("podman", ["rootless_podman"], indirect=True)
+def test_the_page_does_what_it_says(podman: Podman, place: Site) -> None:
+    """But for what an administrator, a systemd or another host has to do, which it names."""
+    assert set(not_run(PAGE).values()) == {
+        "an administrator does it once, on a host with systemd",
+        "it takes a systemd of the user's, which a test can't start",
+        "the test has started it in the same way",
+        "it makes them all anew, which takes minutes",
+    }
+    directory = place.state.parent
+    subprocess.run(["docker", "save", *IMAGES, "-o", directory / "images.tar"], check=True)
+    (directory / "images.tar").chmod(0o644)
+    path = f"{place.command.parent}:{podman.env['PATH']}"
+    env = podman.env | place.env | {"PATH": path}
+
+    for block in blocks(PAGE):
+        if block.kind != "sh" or block.reason is not None:
+            continue
+        text = block.text.replace("8000", str(place.ports[1]))
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", text],
+            env=env,
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            check=False,
+            **place.identity,
+        )
+        assert done.returncode == 0, f"{text}{done.stdout}{done.stderr}"
+
+    place.assert_nothing_left()

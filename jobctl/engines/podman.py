@@ -138,6 +138,11 @@ class PodmanEngine:
                 "Podman has neither slirp4netns nor pasta, and on its bridges jobs could reach "
                 "each other; install the package slirp4netns on its host"
             )
+        if network == "slirp4netns" and spec.publish and ":" in spec.publish.address:
+            raise JobctlError(
+                f"slirp4netns, which gives jobs their network on Podman, can't publish a port on "
+                f"{spec.publish.address}: choose an IPv4 address with --bind, or general.bind_address"
+            )
         body = values.create_body(spec, network=network or "", most_files=self._most_files)
         try:
             created = self._ask("POST", "/containers/create", json=body)
