@@ -438,8 +438,8 @@ class Broker:
         if not self.ledger.elsewhere(job):
             return None
         return (
-            f"{job.job_id} is on another engine, {job.engine_id}; name its --context, or set "
-            f"DOCKER_HOST, or forget it with: jobctl rm --force {job.job_id}"
+            f"{job.job_id} is on another engine, {job.engine_id}; name its --context or --engine, "
+            f"or set DOCKER_HOST, or forget it with: jobctl rm --force {job.job_id}"
         )
 
     def _keeps(self, job: Job) -> str | None:

@@ -20,6 +20,7 @@ from tests.doctoring import doctor
 from tests.pages import blocks, not_run
 from tests.podman import Podman, docker
 from tests.site import Site, let_others_pass, next_ports
+from tests.test_engine_contract import SERVES, free_port
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.engine
@@ -27,7 +28,6 @@ pytestmark = pytest.mark.engine
 IMAGES = ("jobctl/gateway", "jobctl/conduit")
 SYSTEMD = Path("/run/systemd/system").is_dir()
 CGROUPS_2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
-SERVES = ("sh", "-c", "while true; do echo reached | nc -l -p 9000; done")
 
 
 @pytest.fixture(scope="module", params=["rootful_podman", "rootless_podman"])
@@ -90,12 +90,6 @@ def spec(image: str, command: tuple[str, ...], **changes: Any) -> ContainerSpec:
         "pids": 32,
     }
     return ContainerSpec(**values | changes)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 # The main job

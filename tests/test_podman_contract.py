@@ -37,6 +37,11 @@ OTHERWISE = {
     # Podman does not tell (with cgroups of version 1), and says so.
     "test_an_app_that_takes_too_much_memory_is_known_for_it",
 }
+RETRIED = {
+    "test_an_image_that_no_registry_has_can_not_be_pulled",
+    "test_a_build_on_an_image_that_is_not_there_fails",
+}
+"""For what Podman tries three times, a second apart. It does so for root and users alike."""
 LIMITED = {
     "test_the_engine_says_how_it_is_run_and_reached",
     "test_a_paused_container_is_listed_as_paused",
@@ -54,7 +59,7 @@ globals().update(
         name: test
         for name, test in vars(contract).items()
         if name.startswith("test_")
-        and name not in OTHERWISE
+        and name not in OTHERWISE | RETRIED
         and {"host", "docker_host"} & set(inspect.signature(test).parameters)
     }
 )
@@ -117,3 +122,9 @@ def tmp_path(podman_host: PodmanHost, request: pytest.FixtureRequest) -> Iterato
     os.chown(path, podman_host.podman.account.pw_uid, podman_host.podman.account.pw_gid)
     yield path
     shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("podman_host", ["rootful_podman"], indirect=True)
+def test_an_image_that_can_not_be_had(host: PodmanHost, tag: str) -> None:
+    contract.test_an_image_that_no_registry_has_can_not_be_pulled(host)
+    contract.test_a_build_on_an_image_that_is_not_there_fails(host, tag)

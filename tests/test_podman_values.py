@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from jobctl.engines import podman_values as values
-from jobctl.engines.base import ContainerSpec, Facts, Healthcheck
+from jobctl.engines.base import ContainerSpec, Healthcheck
+from tests.fake_engine import FACTS
 
 INFO: dict[str, Any] = {
     "host": {
@@ -18,22 +19,6 @@ INFO: dict[str, Any] = {
     },
     "version": {"Version": "4.3.1"},
 }
-FACTS = Facts(
-    endpoint="unix:///run/podman/podman.sock",
-    chosen_by="the usual place",
-    transport="socket",
-    version="4.3.1",
-    host="lab",
-    data_root="/var/lib/containers/storage",
-    rootless=False,
-    remapped=False,
-    seccomp=None,
-    mandatory=[],
-    unlimited=frozenset(),
-    live_restore=False,
-    warnings=[],
-    cgroups="2",
-)
 
 
 def info(**host: Any) -> dict[str, Any]:

@@ -140,8 +140,9 @@ class PodmanEngine:
             )
         if network == "slirp4netns" and spec.publish and ":" in spec.publish.address:
             raise JobctlError(
-                f"slirp4netns, which gives jobs their network on Podman, can't publish a port on "
-                f"{spec.publish.address}: choose an IPv4 address with --bind, or general.bind_address"
+                "slirp4netns, which gives jobs their network on Podman, can't publish a port on "
+                f"{spec.publish.address}: choose an IPv4 address, with --bind or in "
+                "general.bind_address"
             )
         body = values.create_body(spec, network=network or "", most_files=self._most_files)
         try:
