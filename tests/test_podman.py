@@ -114,6 +114,8 @@ def test_the_main_job_from_run_to_rm(place: Site, podman: Podman) -> None:
 
     place.run("rm", "--force", job["job_id"])
     place.assert_nothing_left()
+    # The image of the gateway has one, for what it buffers.
+    assert docker(podman, "volume", "ls", "--quiet") == ""
 
 
 @pytest.fixture(scope="module")

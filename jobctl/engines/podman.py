@@ -210,7 +210,7 @@ class PodmanEngine:
     @translated
     def remove(self, container: str) -> None:
         # Podman keeps a container that another one joined, unless told to remove that as well.
-        how = {"force": "true", "v": "true", "depend": "true", "timeout": "0"}
+        how = {"force": "true", "volumes": "true", "depend": "true", "timeout": "0"}
         with suppress(NotFound):
             self._ask("DELETE", f"/containers/{container}", params=how)
 
