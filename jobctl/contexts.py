@@ -19,9 +19,9 @@ from jobctl.job import Job
 from jobctl.ledger import Ledger, jobs_of_everybody
 from jobctl.registry import Registry
 
-ANSWER_S = 10
+ANSWER_S = 5
 """How long an engine may take for one answer."""
-_DEADLINE_S = 15.0
+_DEADLINE_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)

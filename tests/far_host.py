@@ -212,12 +212,11 @@ def far_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarHost]:
 
 
 @contextmanager
-def site_for(host: FarHost, command: Path, root: Path, docker_host: str) -> Iterator[Site]:
+def site_for(host: FarHost, command: Path, root: Path) -> Iterator[Site]:
     """Yield a place, on this machine, where the user of another runs jobctl."""
     let_others_pass(root.parent)
     engine = DockerEngine(host.endpoint)
     site = Site(command, root, engine, next_ports(), host.user)
-    site.env["DOCKER_HOST"] = docker_host
     try:
         yield site
     finally:

@@ -14,7 +14,6 @@ import secrets
 import tarfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +82,7 @@ def volumes_of(api: APIClient, container: str) -> list[str]:
         answer = api.inspect_container(container)
     except NotFound:
         return []
-    if FILES_LABEL not in (answer["Config"].get("Labels") or {}):
-        return []
-    return [mount["Name"] for mount in answer["Mounts"] if mount["Type"] == "volume"]
+    return [mount["Source"] for mount in _own(answer)]
 
 
 def remove(api: APIClient, volumes: Sequence[str]) -> None:
@@ -110,13 +107,8 @@ def sweep(api: APIClient, wanted: Sequence[str]) -> None:
 def _helper(api: APIClient, answer: Mapping[str, Any]) -> str:
     """Create a container that never runs, which can write to the volumes of another."""
     name = answer["Name"].lstrip("/") + _HELPER
-    with suppress(NotFound):
-        _remove(api, name)  # of a process that was killed
-    volumes: list[Any] = [
-        {"Type": "volume", "Source": mount["Name"], "Target": mount["Destination"]}
-        for mount in answer["Mounts"]
-        if mount["Type"] == "volume"
-    ]
+    _remove(api, name)  # of a process that was killed
+    volumes: list[Any] = _own(answer)
     created = api.create_container(
         image=answer["Image"],
         name=name,
@@ -126,6 +118,16 @@ def _helper(api: APIClient, answer: Mapping[str, Any]) -> str:
         host_config=api.create_host_config(mounts=volumes, network_mode="none"),
     )
     return str(created["Id"])
+
+
+def _own(answer: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the mounts of the volumes with files; there may be others, which an image asks for."""
+    told = json.loads((answer["Config"].get("Labels") or {}).get(FILES_LABEL, "[]"))
+    return [
+        {"Type": "volume", "Source": mount["Name"], "Target": mount["Destination"]}
+        for mount in answer["Mounts"]
+        if mount["Type"] == "volume" and mount["Destination"] in _by_directory(told)
+    ]
 
 
 def _remove(api: APIClient, helper: str) -> None:
