@@ -73,6 +73,7 @@ class PodmanHost(RealHost):
     def __init__(self, podman: Podman, engine: PodmanEngine, image: str, traces: Traces) -> None:
         super().__init__(engine, image, traces)
         self.podman = podman
+        self.limits = engine.facts().cgroups is not None
 
     def uid(self, inside: int) -> int:
         return self.podman.uid(inside)
@@ -102,7 +103,7 @@ def podman_host(request: pytest.FixtureRequest, tiny_image: str) -> Iterator[Pod
 @pytest.fixture
 def host(podman_host: PodmanHost, request: pytest.FixtureRequest) -> Iterator[PodmanHost]:
     """Return each kind of Podman in turn, and remove what the test made on it."""
-    if request.function.__name__ in LIMITED and podman_host.engine.facts().cgroups is None:
+    if request.function.__name__ in LIMITED and not podman_host.limits:
         pytest.skip(f"{KERNEL_LACKS} cgroups of version 2, which ordinary users can have")
     yield podman_host
     for container in podman_host.traces.containers():

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from jobctl.engines import podman_values as values
-from jobctl.engines.base import ContainerSpec, Healthcheck
-from tests.fake_engine import FACTS
+from jobctl.engines.base import ContainerSpec, Facts, Healthcheck
 
 INFO: dict[str, Any] = {
     "host": {
@@ -23,6 +22,11 @@ INFO: dict[str, Any] = {
 
 def info(**host: Any) -> dict[str, Any]:
     return INFO | {"host": INFO["host"] | host}
+
+
+def facts(found: dict[str, Any], *, timers: bool) -> Facts:
+    where = {"endpoint": "unix:///run/podman/podman.sock", "chosen_by": "the usual place"}
+    return values.podman_facts(found, **where, version="4.3.1", timers=timers)
 
 
 def body(**changes: Any) -> dict[str, Any]:
@@ -144,7 +148,7 @@ def test_what_gives_a_job_its_own_network(
 
 
 def test_an_engine_that_was_given_its_cgroups_can_limit() -> None:
-    found = values.podman_facts(FACTS, INFO, timers=True)
+    found = facts(INFO, timers=True)
 
     assert (found.cgroups, found.unlimited) == ("2", frozenset())
     assert (found.rootless, found.seccomp, found.mandatory) == (True, "default", ["selinux"])
@@ -152,7 +156,7 @@ def test_an_engine_that_was_given_its_cgroups_can_limit() -> None:
 
 
 def test_what_was_not_delegated_is_not_limited() -> None:
-    found = values.podman_facts(FACTS, info(cgroupControllers=["memory", "pids"]), timers=False)
+    found = facts(info(cgroupControllers=["memory", "pids"]), timers=False)
 
     assert (found.cgroups, found.unlimited) == ("2", frozenset({"cpus"}))
     assert any("no systemd to run health checks" in line for line in found.differences)
@@ -171,6 +175,19 @@ def test_what_was_sent_was_once_what_was_received(version: str, sent: int) -> No
 
     assert found is not None
     assert (found.sent, found.received) == (sent, 16 - sent)
+
+
+def test_a_process_that_just_began_has_no_number_yet() -> None:
+    rows = [["17", "root", "init"], ["?", "?", "sleep 1"], ["18", "65532", "sleep 2"]]
+
+    found, whole = values.podman_processes({"Processes": rows})
+
+    assert [(one.pid, one.uid, one.command) for one in found] == [
+        (17, 0, "init"),
+        (18, 65532, "sleep 2"),
+    ]
+    assert not whole
+    assert values.podman_processes({"Processes": rows[:1]})[1]
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,11 @@ class DockerEngine:
         tls: Any = False,
         chosen_by: str = "the caller",
         patience: int | None = None,
+        version: str = "auto",
     ) -> None:
         """Connect to ``endpoint`` (``unix://``, ``tcp://`` or ``ssh://``), agreeing on a version.
+
+        With a ``version`` of the API that it is known to speak, nothing is asked yet.
 
         ``chosen_by`` is what named it, in words. With ``patience`` requests may take so many
         seconds, and nobody is asked for anything on the way there.
@@ -93,7 +96,7 @@ class DockerEngine:
         self._way = _way(endpoint, patience)
         socket = f"unix://{self._way.socket}" if self._way else endpoint
         try:
-            self._api = connected(socket, tls, called=endpoint, patience=patience)
+            self._api = connected(socket, tls, version=version, called=endpoint, patience=patience)
         except EngineUnreachable as error:
             complaints = self._way.complaints() if self._way else ""
             if self._way:

@@ -250,15 +250,16 @@ def podman_details(answer: Mapping[str, Any]) -> Details:
     return replace(details, cap_drop=["ALL"], cap_add=capabilities)
 
 
-def podman_processes(answer: Mapping[str, Any]) -> list[Process]:
-    """Return processes from libpod's top answer, asked for ``TOP_COLUMNS``.
+def podman_processes(answer: Mapping[str, Any]) -> tuple[list[Process], bool]:
+    """Return processes from libpod's top answer, asked for ``TOP_COLUMNS``, and if that is all.
 
-    Some of the host's users have names there.
+    Some of the host's users have names there. Of a process that began while Podman looked it
+    knows no number.
     """
-    return [
-        Process(pid=int(pid), uid=_uid(user), command=command)
-        for pid, user, command in answer.get("Processes") or ()
-    ]
+    rows = answer.get("Processes") or ()
+    known = [row for row in rows if row[0].isdigit()]
+    found = [Process(pid=int(pid), uid=_uid(user), command=words) for pid, user, words in known]
+    return found, len(known) == len(rows)
 
 
 def _uid(user: str) -> int:
@@ -294,22 +295,31 @@ def unlimited(info: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(what for what, needed in _CONTROLLERS.items() if needed not in there)
 
 
-def podman_facts(facts: Facts, info: Mapping[str, Any], *, timers: bool) -> Facts:
-    """Return an engine's facts, given those that its compatible API has and libpod's info answer.
+def podman_facts(
+    info: Mapping[str, Any], *, endpoint: str, chosen_by: str, version: str, timers: bool
+) -> Facts:
+    """Return an engine's facts from libpod's info answer.
 
     ``timers`` tells whether it has a systemd to run health checks with.
     """
-    host = info["host"]
-    security, ignored = host.get("security") or {}, unlimited(info)
-    return replace(
-        facts,
+    host, security = info["host"], info["host"].get("security") or {}
+    ignored = unlimited(info)
+    return Facts(
+        endpoint=endpoint,
+        chosen_by=chosen_by,
+        transport="socket",
+        version=version,
+        host=host.get("hostname") or "",
+        data_root=(info.get("store") or {}).get("graphRoot") or "",
         rootless=bool(security.get("rootless")),
+        remapped=False,
         seccomp="default" if security.get("seccompEnabled") else None,
         mandatory=[name for name in ("apparmor", "selinux") if security.get(f"{name}Enabled")],
         unlimited=ignored,
         cgroups=None if "memory" in ignored else str(host["cgroupVersion"]).removeprefix("v"),
         # There is no daemon with which containers would end.
         live_restore=True,
+        warnings=[],
         differences=[
             "each job has a user-mode network of its own "
             f"({own_network(info) or 'but there is neither slirp4netns nor pasta'}): nothing on "

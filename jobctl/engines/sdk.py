@@ -50,12 +50,12 @@ def translating() -> Iterator[None]:
         ) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise EngineUnreachable(
-            f"the engine did not answer: {_reason(error)}; if it is being restarted, try again in "
+            f"the engine did not answer: {reason(error)}; if it is being restarted, try again in "
             "a moment"
         ) from error
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """Return what happened in words; the SDK and its libraries wrap it in exceptions of theirs."""
     innermost: BaseException | None = error
     while innermost is not None:
@@ -69,22 +69,27 @@ def _reason(error: BaseException) -> str:
 
 
 def connected(
-    endpoint: str, tls: Any = False, *, called: str | None = None, patience: int | None = None
+    endpoint: str,
+    tls: Any = False,
+    *,
+    version: str = "auto",
+    called: str | None = None,
+    patience: int | None = None,
 ) -> docker.APIClient:
-    """Connect to ``endpoint`` (``unix://`` or ``tcp://``), agreeing on a version.
+    """Connect to ``endpoint`` (``unix://`` or ``tcp://``), agreeing on a version of the API.
 
-    It is ``called`` otherwise in messages if it only leads to what is meant. Each request may take
-    so many seconds as there is ``patience``.
+    With a ``version`` nothing is asked yet. It is ``called`` otherwise in messages if it only leads
+    to what is meant. Each request may take so many seconds as there is ``patience``.
 
     Raises:
         EngineUnreachable: nothing answers there.
     """
     try:
         return docker.APIClient(
-            base_url=endpoint, tls=tls, version="auto", timeout=patience or REQUEST_TIMEOUT_S
+            base_url=endpoint, tls=tls, version=version, timeout=patience or REQUEST_TIMEOUT_S
         )
     except (DockerException, requests.RequestException, OSError) as error:
-        raise EngineUnreachable(f"{called or endpoint} ({_reason(error)})") from error
+        raise EngineUnreachable(f"{called or endpoint} ({reason(error)})") from error
 
 
 def chunks(answer: Iterable[bytes]) -> Iterator[bytes]:
