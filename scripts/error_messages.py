@@ -54,6 +54,7 @@ EXCEPTIONS = {
     ("jobctl/images/build.py", "…: …. The last lines were:…"): "the engine's, with what it wrote",
     ("jobctl/config.py", "…"): "another message of this page, or that of a size, which is listed",
     ("jobctl/engines/sdk.py", "… (…)"): "one of the places that `connect` lists as tried",
+    ("jobctl/engines/podman.py", "… (…)"): "likewise",
     ("jobctl/engines/podman.py", "… (that is no Podman, or one before 4.0)"): "likewise",
     ("jobctl/engines/podman.py", "… (that is no socket of this host)"): "likewise",
     ("jobctl/engines/docker.py", "… (…)"): "likewise",
