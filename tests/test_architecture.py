@@ -51,7 +51,13 @@ STOREYS = [
 ]
 ADAPTERS = {
     *("engines.docker", "engines.docker_values", "engines.endpoints", "engines.sdk"),
-    *("engines.carried", "engines.over_ssh", "engines.podman", "engines.podman_values"),
+    *(
+        "engines.carried",
+        "engines.docker_contexts",
+        "engines.over_ssh",
+        "engines.podman",
+        "engines.podman_values",
+    ),
 }
 ENTRANCE = "__main__"
 
