@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -85,6 +85,8 @@ class Ledger:
                             jobs[job_id] = job
             for job_id in unsettled:
                 self._settle(job_id)
+            for job_id, job in changes.items():
+                self._bring_together(job, listed.get(job_id, []))
         except Unwritable as error:
             # What there is can be told all the same; the records are put right another time.
             self.report(f"{error}; this is how it is, whatever the records say")
@@ -93,8 +95,12 @@ class Ledger:
 
     def containers(self, job_id: str | None = None) -> defaultdict[str, list[Container]]:
         """Return the containers of the user's jobs, or of one job, by job id."""
-        wanted = [f"{labels.JOB_ID}={job_id}" if job_id else labels.JOB_ID]
-        return _by_job(self.engine.containers([*wanted, f"{labels.JOB_ROOT}={self.job_root}"]))
+        return _by_job(self.engine.containers(self._labels(job_id)))
+
+    def _labels(self, job_id: str | None) -> list[str]:
+        """Return what tells the containers of this user's jobs, or of one of them, from others."""
+        wanted = f"{labels.JOB_ID}={job_id}" if job_id else labels.JOB_ID
+        return [wanted, f"{labels.JOB_ROOT}={self.job_root}"]
 
     def erase(self, job_id: str) -> None:
         """Remove all there is of a job: containers, files, record, in this order.
@@ -103,6 +109,7 @@ class Ledger:
         """
         for container in in_order(self.containers(job_id)[job_id], reverse=True):
             self.engine.remove(container.id)
+        self.engine.purge(self._labels(job_id))
         jobfiles.remove(self.directory, job_id)
         self.registry.drop(job_id)
 
@@ -144,6 +151,15 @@ class Ledger:
         except Unwritable as error:
             self.report(f"{job.job_id} is stopped, but {error}")
         return stopped
+
+    def _bring_together(self, job: Job, found: Sequence[Container]) -> None:
+        """Let a container follow the one that it joins, which its cluster has on another host."""
+        for container in found:
+            if not container.apart or job.ended:
+                continue
+            self.report(f"{job.job_id} went to {job.host}, its app is brought there")
+            with suppress(Busy, JobctlError), self.locks.held(port_of(job.job_id), timeout=0):
+                self.engine.start(container.id)
 
     def _settle(self, job_id: str) -> None:
         """Finish or undo what a process left half-done, if it is no longer at it."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from urllib.parse import urlsplit
 
 from jobctl import exposure, gateway, passwords, probe
 from jobctl.containers import BYPASS
-from jobctl.errors import EngineRefused, EngineUnreachable, JobctlError
+from jobctl.errors import ClaimLost, EngineRefused, EngineUnreachable, JobctlError
 from jobctl.job import MASK, Job, Status
 from jobctl.ledger import Ledger
-from jobctl.observation import in_order, main_pid
+from jobctl.observation import in_order, main_pid, placed
 from jobctl.progress import Report, Step
 
 LOG_LINES = 10
@@ -36,9 +37,11 @@ def start(
     job = job.with_(status=Status.LAUNCHING)
     ledger.registry.put(job, durable=False)
     restarts = {one: _restarts(ledger, one) for one in job.container_ids}
+    cluster = ledger.engine.traits.cluster
     report(Step("starting", depth=1))
     for container in job.container_ids:
         ledger.engine.start(container)
+    job = placed(job, ledger.containers(job.job_id)[job.job_id]) if cluster else job
     report(Step("verifying", depth=1))
     try:
         check = partial(_check_running, ledger, job, restarts)
@@ -85,7 +88,7 @@ def target(ledger: Ledger, job: Job) -> probe.Target:
     """Return how a job is verified."""
     trusted = [ledger.directory / "ca.crt", ledger.directory / f"{job.job_id}.crt"]
     return probe.Target(
-        address=probe.connect_address(job.bind_address),
+        address=_connect_address(ledger, job),
         port=int(job.port),
         trusted="".join(path.read_text("ascii", "replace") for path in trusted if path.exists()),
         fingerprint=job.tls_fingerprint or "",
@@ -94,6 +97,12 @@ def target(ledger: Ledger, job: Job) -> probe.Target:
         path=job.ready_path,
         login_path=job.login_path,
     )
+
+
+def _connect_address(ledger: Ledger, job: Job) -> str:
+    """Return where a job answers: on this host, or on the one of a cluster that runs it."""
+    node = urlsplit(job.url).hostname if ledger.engine.traits.cluster else None
+    return node or probe.connect_address(job.bind_address)
 
 
 def open_ports(ledger: Ledger, job: Job) -> set[int] | None:
@@ -136,7 +145,11 @@ def _check_running(ledger: Ledger, job: Job, restarts: Mapping[str, int]) -> Non
         now = ledger.engine.condition(container)
         if now is None:
             raise JobctlError(f"{job.job_id}: its container was removed; start it again")
-        if now.state != "running" or now.restarts > before:
+        if now.claim_lost:
+            raise ClaimLost(f"the port is taken: {now.reason}; choose another --port")
+        if now.reason:
+            raise JobctlError(f"{job.app} was not started: {now.reason}")
+        if now.state not in ("running", "starting") or now.restarts > before:
             code = f"{now.exit_code}, out of memory" if now.out_of_memory else str(now.exit_code)
             if container != job.container_ids[-1]:
                 raise _GatewayEnded(

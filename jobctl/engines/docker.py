@@ -29,7 +29,9 @@ from jobctl.engines.base import (
     Facts,
     Image,
     Network,
+    Node,
     Process,
+    Traits,
     Transfer,
     Usage,
 )
@@ -117,6 +119,7 @@ class DockerEngine:
     """A Docker Engine, or one that speaks its API."""
 
     name = "docker"
+    traits = Traits()
 
     def __init__(self, endpoint: str, *, tls: Any = False, chosen_by: str = "the caller") -> None:
         """Connect to ``endpoint`` (``unix://``, ``tcp://`` or ``ssh://``), agreeing on a version.
@@ -140,6 +143,9 @@ class DockerEngine:
     def local_socket(self) -> str | None:
         scheme, _, path = self.endpoint.partition("://")
         return path if scheme == "unix" else None
+
+    def nodes(self) -> list[Node]:
+        return []
 
     @translated
     def version(self) -> str:
@@ -218,6 +224,9 @@ class DockerEngine:
             # 409: another client is removing it at this moment.
             if error.status_code != 409:
                 raise
+
+    def purge(self, labels: Sequence[str]) -> None:
+        """Do nothing: all that there is beside a container goes with it."""
 
     @translated
     def condition(self, container: str) -> Condition | None:

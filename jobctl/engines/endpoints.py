@@ -126,7 +126,14 @@ def _docker(endpoint: Endpoint) -> Engine:
     return DockerEngine(endpoint.url, tls=endpoint.tls, chosen_by=endpoint.chosen_by)
 
 
+def _swarm(endpoint: Endpoint) -> Engine:
+    from jobctl.engines.swarm import SwarmEngine
+
+    return SwarmEngine(endpoint.url, tls=endpoint.tls, chosen_by=endpoint.chosen_by)
+
+
 # An adapter is imported when one of its kind is asked for. The names are those of ``EngineKind``.
 KINDS: Mapping[str, Kind] = {
     "docker": Kind(_docker, docker_endpoints),
+    "swarm": Kind(_swarm, docker_endpoints),
 }
