@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -30,7 +30,13 @@ class Unavailable(Exception):
 
 
 class EngineHost:
-    """A network and a disk, and the engine there while it runs."""
+    """A network and a disk, and the engine there while it runs.
+
+    ``options`` are further ones of the engine, ``within`` is what puts programs where they run.
+    """
+
+    options: Sequence[str] = ()
+    within: Sequence[str] = ()
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -39,6 +45,12 @@ class EngineHost:
     @property
     def endpoint(self) -> str:
         return f"unix://{self.directory}/engine.sock"
+
+    def load_from(self, archive: Path) -> None:
+        """Load images from what ``docker save`` has written."""
+        with archive.open("rb") as saved:
+            load = ["docker", "--host", self.endpoint, "load"]
+            subprocess.run(load, stdin=saved, check=True, capture_output=True)
 
     def load(self, *images: str) -> None:
         """Copy images from the engine of the other tests."""
@@ -58,6 +70,7 @@ class EngineHost:
             *("dockerd", "--host", self.endpoint, "--pidfile", str(self._state / "pid")),
             *("--containerd", str(self._containerd)),
             *("--data-root", str(self.directory / "docker"), "--exec-root", str(self._state)),
+            *self.options,
         )
         self._await(self.answers, "dockerd")
 
@@ -87,6 +100,10 @@ class EngineHost:
             if Path(one.mountpoint).is_relative_to(self.directory):
                 subprocess.run(["umount", "--lazy", one.mountpoint], check=True)
         shutil.rmtree(self._state)
+        self.lose_network()
+
+    def lose_network(self) -> None:
+        """Let nothing of the network be left."""
         new_network()
 
     def close(self) -> None:
@@ -116,7 +133,7 @@ class EngineHost:
     def _start(self, program: str, *arguments: str) -> None:
         with (self.directory / f"{program}.log").open("wb") as log:
             self._running[program] = subprocess.Popen(
-                [program, *arguments],
+                [*self.within, program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -61,7 +61,7 @@ ASSIGN_S = 30
 """How long a node may be looked for, once no reason is given why there is none."""
 END_S = 15
 """How long over its own time to stop a task's end may be waited for."""
-LOOK_EVERY_S = 0.03
+LOOK_EVERY_S = 0.05
 UPDATES = 20
 MOST_FILE_BYTES = 500_000  # of a secret and of a config (docs.docker.com/engine/swarm/secrets)
 _NO_NEW_PRIVILEGES_SINCE = (1, 44)
@@ -491,10 +491,8 @@ class SwarmEngine:
             if seen.port_taken:
                 raise ClaimLost(f"the port is taken: {seen.error}; choose another --port")
             if seen.error or time.monotonic() > deadline:
-                raise JobctlError(
-                    f"Swarm has no node for {seen.name}: {seen.reason or 'it did not say why'}; "
-                    "see: docker node ls"
-                )
+                why = seen.reason or "it did not say why; see: docker service ps"
+                raise JobctlError(f"Swarm has no node for {seen.name}: {why}")
             time.sleep(LOOK_EVERY_S)
 
     def _await_stop(self, container: str) -> None:

@@ -148,18 +148,21 @@ def _mounts(spec: ContainerSpec) -> Iterator[dict[str, Any]]:
 def _tmpfs(target: str, options: Sequence[str]) -> dict[str, Any]:
     """Return a mount in memory; Swarm's own kind is never executable and always root's."""
     values = dict(option.partition("=")[::2] for option in options)
-    if "noexec" in values and "uid" not in values and "ro" not in values:
+    if "ro" in values or ("noexec" in values and "uid" not in values):
         size = {"SizeBytes": size_of(values["size"])} if "size" in values else {}
-        mode = {"Mode": int(values["mode"], 8)} if "mode" in values else {}
-        return {"Type": "tmpfs", "Target": target, "TmpfsOptions": {**size, **mode}}
-    kept = ",".join(option for option in options if option not in ("rw", "ro"))
+        # What can't be written is empty: anybody may look into it.
+        mode = int(values.get("mode", "1777"), 8) if "ro" not in values else 0o555
+        limits = {**size, "Mode": mode}
+        return {
+            "Type": "tmpfs",
+            "Target": target,
+            "ReadOnly": "ro" in values,
+            "TmpfsOptions": limits,
+        }
+    kept = ",".join(option for option in options if option != "rw")
     driver = {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs", "o": kept}}
-    return {
-        "Type": "volume",
-        "Target": target,
-        "ReadOnly": "ro" in values,
-        "VolumeOptions": {"NoCopy": True, "DriverConfig": driver},
-    }
+    mount = {"NoCopy": True, "DriverConfig": driver}
+    return {"Type": "volume", "Target": target, "VolumeOptions": mount}
 
 
 def _resources(spec: ContainerSpec, parts: Parts) -> dict[str, Any]:
