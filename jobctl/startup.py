@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from jobctl.observation import in_order, main_pid, placed
 from jobctl.progress import Report, Step
 
 LOG_LINES = 10
+CLUSTER_CHECK_S = 0.25
 
 
 def start(
@@ -44,7 +46,8 @@ def start(
     job = placed(job, ledger.containers(job.job_id)[job.job_id]) if cluster else job
     report(Step("verifying", depth=1))
     try:
-        check = partial(_check_running, ledger, job, restarts)
+        look = partial(_check_running, ledger, job, restarts)
+        check = _seldom(look) if cluster else look
         waiting = _Waiting(job.app, report)
         probe.wait(target(ledger, job), secret, timeout=timeout, check=check, waiting=waiting)
         if BYPASS not in job.relaxed and (found := open_ports(ledger, job)):
@@ -137,6 +140,19 @@ def way_past(job: Job, ports: set[int]) -> str:
 def _restarts(ledger: Ledger, container: str) -> int:
     condition = ledger.engine.condition(container)
     return condition.restarts if condition else 0
+
+
+def _seldom(check: Callable[[], None]) -> Callable[[], None]:
+    """Return what checks only now and then: of a cluster it takes several requests."""
+    due = 0.0
+
+    def now_and_then() -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            check()
+            due = time.monotonic() + CLUSTER_CHECK_S
+
+    return now_and_then
 
 
 def _check_running(ledger: Ledger, job: Job, restarts: Mapping[str, int]) -> None:

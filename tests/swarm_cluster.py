@@ -196,9 +196,11 @@ def cluster(
             undo.callback(made.api.close)
             made.form()
             for images, where in ((everywhere, nodes), (some, nodes[:-1])):
+                if not images:
+                    continue
                 subprocess.run(["docker", "save", "--output", archive, *images], check=True)
                 list(pool.map(lambda node: node.load_from(archive), where))
-            archive.unlink()
+            archive.unlink(missing_ok=True)
         yield made
 
 

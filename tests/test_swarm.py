@@ -3,22 +3,57 @@
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobctl.engines.base import Engine
 from jobctl.engines.swarm import SwarmEngine
+from jobctl.errors import EngineUnreachable
 from tests.conftest import KERNEL_LACKS, unavailable
 from tests.engine_host import Unavailable
 from tests.engine_proxy import EngineProxy
+from tests.forged_packets import PACKETS, delivered
 from tests.site import Site, opened
 from tests.swarm_cluster import Cluster, Lacking, SwarmNode, cluster
+from tests.test_engine_contract import (  # noqa: F401, collected here for this engine
+    test_a_container_can_not_join_one_that_is_not_there,
+    test_a_container_of_an_image_that_is_not_there,
+    test_a_container_that_is_gone_has_no_log,
+    test_a_container_that_somebody_removed_has_no_condition,
+    test_a_created_container_does_not_run_yet,
+    test_a_name_can_be_had_once,
+    test_a_name_is_free_again_after_removal,
+    test_a_running_container_is_listed_with_its_port,
+    test_a_stopped_container_can_be_started_again,
+    test_an_app_that_ends_well_is_not_started_again,
+    test_an_app_that_fails_is_started_again_and_that_is_counted,
+    test_containers_are_listed_with_what_was_asked_for,
+    test_details_are_what_a_container_was_created_with,
+    test_details_tell_what_a_container_was_given_back,
+    test_ended_containers_are_listed_too,
+    test_following_a_log_ends_with_the_container,
+    test_lists_can_ask_for_labels_and_for_their_values,
+    test_of_many_who_claim_a_name_one_gets_it,
+    test_removing_what_is_gone_is_fine,
+    test_starting_what_is_gone_is_an_error,
+    test_starting_what_runs_changes_nothing,
+    test_stopping_ends_the_app_with_a_signal,
+    test_stopping_what_does_not_run_is_fine,
+    test_the_end_of_the_log,
+    test_the_engine_gives_up_on_an_app_that_keeps_failing,
+    test_the_log_has_both_streams,
+    test_what_is_gone_has_no_details_and_no_processes,
+    test_without_restarts_an_app_that_fails_stays_ended,
+)
 from tests.waiting import eventually
 from tests.wholeness import PASSWORD, statuses_of, through
 
@@ -79,6 +114,11 @@ def launch(site: Site, app: str, *more: str) -> Job:
 def shown(site: Site) -> dict[str, Job]:
     """Return the jobs as one call of ``ps`` has them."""
     return {job["job_id"]: job for job in site.run_json("ps", "--all", "--json")}
+
+
+def serves(site: Site, job: Job) -> bool:
+    """Tell whether a job lets in who has the password, which takes a gateway a second or two."""
+    return eventually(lambda: statuses_of(site, job) == LET_IN)
 
 
 def remove(site: Site, *jobs: Job) -> None:
@@ -186,6 +226,31 @@ def test_an_app_is_reached_through_its_gateway_alone(
         text=True,
     )
     assert "not manually attachable" in refused.stderr
+
+
+def test_packets_that_others_forge_do_not_get_to_an_app(
+    swarm: Cluster, jobs: list[Job], tiny_image: str
+) -> None:
+    """As they do get to a container on an overlay network that is not encrypted."""
+    job = next(one for one in jobs if one["app"] == "web")
+    plain = f"jobctl-test-plain-{secrets.token_hex(4)}"
+    manager = swarm.manager
+    image = manager.docker("image", "inspect", "--format", "{{.Id}}", tiny_image)
+    manager.docker("network", "create", "--driver", "overlay", "--internal", plain)
+    create = ["service", "create", "--quiet", "--detach", "--no-resolve-image", "--name", plain]
+    create += ["--endpoint-mode", "dnsrr", "--network", plain]
+    manager.docker(*create, "--constraint", "node.hostname==node-1", image, "sleep", "1000")
+    quickly = ["ps", "--quiet", "--filter", f"name=^{plain}\\."]
+    container = eventually(lambda: manager.docker(*quickly))
+
+    try:
+        assert delivered(swarm, manager, container) >= PACKETS
+        node = swarm.node(job["host"])
+        assert delivered(swarm, node, container_of(node, job, "app")) < PACKETS / 2
+    finally:
+        manager.docker("service", "rm", plain)
+        eventually(lambda: not manager.docker(*quickly))
+        manager.docker("network", "rm", plain)
 
 
 def test_who_reads_the_engine_finds_no_secret(site: Site, swarm: Cluster, jobs: list[Job]) -> None:
@@ -351,7 +416,7 @@ def test_jobs_outlive_a_restart_of_the_manager(site: Site, swarm: Cluster, jobs:
 
     assert eventually(whole, timeout=MOVED_S)
     now = shown(site)
-    assert [statuses_of(site, now[job["job_id"]]) for job in jobs] == [LET_IN] * JOBS
+    assert all(serves(site, now[job["job_id"]]) for job in jobs)
 
 
 def test_a_node_that_is_lost_and_comes_back(site: Site, swarm: Cluster, jobs: list[Job]) -> None:
@@ -380,7 +445,7 @@ def test_a_node_that_is_lost_and_comes_back(site: Site, swarm: Cluster, jobs: li
     assert eventually(moved, timeout=MOVED_S)
     found = shown(site)
     assert all(found[one]["host"] != node.name for one in lost)
-    assert [statuses_of(site, found[one]) for one in lost] == [LET_IN] * len(lost)
+    assert all(serves(site, found[one]) for one in lost)
     assert found[stays["job_id"]]["status"] == "unhealthy"
     assert "no suitable node" in found[stays["job_id"]]["reason"]
 
@@ -389,7 +454,7 @@ def test_a_node_that_is_lost_and_comes_back(site: Site, swarm: Cluster, jobs: li
     assert eventually(lambda: shown(site)[stays["job_id"]]["status"] == "launched", timeout=MOVED_S)
     back = shown(site)[stays["job_id"]]
     assert back["host"] == node.name
-    assert statuses_of(site, back) == LET_IN
+    assert serves(site, back)
     assert all(shown(site)[one]["host"] != node.name for one in lost)
 
 
@@ -409,9 +474,75 @@ def test_what_a_killed_launch_left_is_removed_by_the_next_command(
 def test_nothing_is_left_of_jobs_that_are_removed(
     site: Site, swarm: Cluster, jobs: list[Job]
 ) -> None:
-    assert len(now := shown(site)) > len(jobs)
+    now = shown(site)
+    assert len(now) >= len(jobs)
 
     remove(site, *now.values())
 
     assert swarm.left() == []
     site.assert_nothing_left()
+
+
+# What every engine promises
+
+
+class PatientSwarm(SwarmEngine):
+    """Waits at a start until the service runs, or has ended: it has its own time to."""
+
+    def start(self, container: str) -> None:
+        super().start(container)
+        assert eventually(lambda: self._settled(container), timeout=20)
+
+    def _settled(self, container: str) -> bool:
+        found = self.condition(container)
+        return found is not None and (found.state != "starting" or found.reason is not None)
+
+
+class SwarmHost:
+    """The Swarm as the suite for all engines sees it."""
+
+    def __init__(self, swarm: Cluster, engine: PatientSwarm, image: str) -> None:
+        self.engine: Engine = engine
+        self.image = image
+        self._swarm, self._prefix, self._numbers = swarm, secrets.token_hex(4), count()
+
+    def name(self) -> str:
+        return f"jobctl-test-{self._prefix}-{next(self._numbers)}"
+
+    def network_name(self) -> str:
+        return self.name()
+
+    def fail_once(self, container: str) -> None:
+        (task,) = self._swarm.api.tasks(filters={"service": container, "desired-state": "running"})
+        places = {one["ID"]: one["Description"]["Hostname"] for one in self._swarm.api.nodes()}
+        node = self._swarm.node(places[task["NodeID"]])
+        node.docker("kill", task["Status"]["ContainerStatus"]["ContainerID"])
+
+    def vanish(self, container: str) -> None:
+        self._swarm.api.remove_service(container)
+
+    def clear(self) -> None:
+        """Remove what was made, and don't wait for the nodes to end it."""
+        for one in self._swarm.api.services(filters={"name": f"jobctl-test-{self._prefix}"}):
+            self._swarm.api.remove_service(one["ID"])
+
+
+@pytest.fixture
+def host(swarm: Cluster, tiny_image: str) -> Iterator[SwarmHost]:
+    with closing(PatientSwarm(swarm.manager.endpoint)) as engine:
+        there = SwarmHost(swarm, engine, tiny_image)
+        yield there
+        there.clear()
+
+
+def test_an_engine_that_manages_no_swarm(swarm: Cluster) -> None:
+    with pytest.raises(EngineUnreachable, match="it manages no Swarm; name a manager"):
+        SwarmEngine(swarm.nodes[-1].endpoint)
+
+
+def test_the_swarm_is_the_same_whichever_manager_tells(host: SwarmHost) -> None:
+    facts = host.engine.facts()
+
+    assert host.engine.name == "swarm"
+    assert facts.host.startswith("swarm ")
+    assert facts.data_root == ""

@@ -276,7 +276,7 @@ class DockerEngine:
         chunks = self._api.logs(
             container, stream=True, follow=follow, tail="all" if tail is None else tail
         )
-        return _chunks(chunks)
+        return translated_chunks(chunks)
 
     @translated
     def ensure_network(self, name: str) -> str:
@@ -397,7 +397,8 @@ class DockerEngine:
         self._api.close()
 
 
-def _chunks(answer: Iterable[bytes]) -> Iterator[bytes]:
+def translated_chunks(answer: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what comes, with the SDK's errors turned into jobctl's."""
     with _translating():
         yield from answer
 

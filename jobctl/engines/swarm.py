@@ -35,7 +35,12 @@ from jobctl.engines.base import (
     Transfer,
     Usage,
 )
-from jobctl.engines.docker import REQUEST_TIMEOUT_S, DockerEngine, translated
+from jobctl.engines.docker import (
+    REQUEST_TIMEOUT_S,
+    DockerEngine,
+    translated,
+    translated_chunks,
+)
 from jobctl.engines.swarm_values import (
     FILES,
     JOINED,
@@ -62,6 +67,9 @@ ASSIGN_S = 30
 END_S = 15
 """How long over its own time to stop a task's end may be waited for."""
 LOOK_EVERY_S = 0.05
+END_EVERY_S = 0.2
+"""How often it is looked whether something has ended, which takes a node seconds."""
+NODES_KNOWN_S = 1
 UPDATES = 20
 MOST_FILE_BYTES = 500_000  # of a secret and of a config (docs.docker.com/engine/swarm/secrets)
 _NO_NEW_PRIVILEGES_SINCE = (1, 44)
@@ -99,6 +107,7 @@ class SwarmEngine:
                 "or make a Swarm of it with: docker swarm init)"
             )
         self.endpoint = endpoint
+        self._known: tuple[float, dict[str, Node], frozenset[str]] = (0, {}, frozenset())
         self._here: str = swarm["NodeID"]
         self._cluster: str = swarm["Cluster"]["ID"]
         version = tuple(map(int, self._api.api_version.split(".")))
@@ -121,7 +130,7 @@ class SwarmEngine:
 
     @translated
     def nodes(self) -> list[Node]:
-        return [node_from(answer) for answer in self._api.nodes()]
+        return [*self._nodes()[0].values()]
 
     @translated
     def containers(self, labels: Sequence[str] = ()) -> list[Container]:
@@ -270,7 +279,9 @@ class SwarmEngine:
                 f"its log is on {node.name if node else 'a node'}, which is lost; see: docker "
                 "node ls"
             )
-        return self._log(tasks if tail is None else tasks[-1:], tail=tail, follow=follow)
+        return translated_chunks(
+            self._log(tasks if tail is None else tasks[-1:], tail=tail, follow=follow)
+        )
 
     def _log(self, tasks: Sequence[Answer], *, tail: int | None, follow: bool) -> Iterator[bytes]:
         for task in tasks:
@@ -335,9 +346,14 @@ class SwarmEngine:
         return NODE_NETWORK
 
     def _nodes(self) -> tuple[dict[str, Node], frozenset[str]]:
+        """Return the cluster's nodes by their ids, and which are lost, as of a moment ago."""
+        if time.monotonic() < self._known[0]:
+            return self._known[1], self._known[2]
         answers = self._api.nodes()
         lost = frozenset(one["ID"] for one in answers if one["Status"]["State"] == "down")
-        return {one["ID"]: node_from(one) for one in answers}, lost
+        nodes = {one["ID"]: node_from(one) for one in answers}
+        self._known = (time.monotonic() + NODES_KNOWN_S, nodes, lost)
+        return nodes, lost
 
     def _seen(self, container: str) -> Seen:
         service = self._api.inspect_service(container)
@@ -499,7 +515,7 @@ class SwarmEngine:
         seen = self._seen(container)
         deadline = time.monotonic() + seen.condition(here=self._here).stop_grace + END_S
         while seen.state in ("running", "starting") and time.monotonic() < deadline:
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(END_EVERY_S)
             seen = self._seen(container)
 
     def _await_end(self, seen: Seen) -> None:
@@ -510,7 +526,7 @@ class SwarmEngine:
         ids = [one["ID"] for one in seen.tasks if one.get("NodeID") not in seen.lost]
         deadline = time.monotonic() + seen.condition(here=self._here).stop_grace + END_S
         while ids and self._api.tasks(filters={"id": ids}) and time.monotonic() < deadline:
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(END_EVERY_S)
 
     def _discard(self, made: Sequence[tuple[str, str]]) -> None:
         """Remove secrets, configs and networks; what is still in use is left, after a while."""
@@ -528,7 +544,7 @@ class SwarmEngine:
                     pass
                 except APIError as error:
                     if "in use" in str(error.explanation) and time.monotonic() < deadline:
-                        time.sleep(LOOK_EVERY_S)
+                        time.sleep(END_EVERY_S)
                         continue
                 break
 
