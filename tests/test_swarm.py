@@ -35,7 +35,6 @@ from tests.test_engine_contract import (  # noqa: F401, collected here for this 
     test_a_running_container_is_listed_with_its_port,
     test_a_stopped_container_can_be_started_again,
     test_an_app_that_ends_well_is_not_started_again,
-    test_an_app_that_fails_is_started_again_and_that_is_counted,
     test_containers_are_listed_with_what_was_asked_for,
     test_details_are_what_a_container_was_created_with,
     test_details_tell_what_a_container_was_given_back,

@@ -14,11 +14,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
+from socket import SHUT_RDWR
+from threading import Event, Thread
 from typing import IO, Any
 
 import docker
 import requests
+import urllib3
 from docker.errors import APIError, DockerException, NotFound
 
 from jobctl.engines.base import (
@@ -51,6 +55,7 @@ from jobctl.engines.swarm_values import (
     Seen,
     by_service,
     file_reference,
+    is_live,
     node_from,
     pin_of,
     placed,
@@ -70,6 +75,7 @@ LOOK_EVERY_S = 0.05
 END_EVERY_S = 0.2
 """How often it is looked whether something has ended, which takes a node seconds."""
 NODES_KNOWN_S = 1
+FOLLOW_EVERY_S = 0.5
 UPDATES = 20
 MOST_FILE_BYTES = 500_000  # of a secret and of a config (docs.docker.com/engine/swarm/secrets)
 _NO_NEW_PRIVILEGES_SINCE = (1, 44)
@@ -279,25 +285,66 @@ class SwarmEngine:
                 f"its log is on {node.name if node else 'a node'}, which is lost; see: docker "
                 "node ls"
             )
-        return translated_chunks(
-            self._log(tasks if tail is None else tasks[-1:], tail=tail, follow=follow)
-        )
+        if follow:
+            return translated_chunks(self._followed(container, tail=tail))
+        wanted = tasks if tail is None else tasks[-1:]
+        return translated_chunks(chain.from_iterable(self._log(one, tail=tail) for one in wanted))
 
-    def _log(self, tasks: Sequence[Answer], *, tail: int | None, follow: bool) -> Iterator[bytes]:
-        for task in tasks:
-            params = {
-                "stdout": 1,
-                "stderr": 1,
-                "follow": int(follow and task is tasks[-1]),
-                "tail": "all" if tail is None else tail,
-            }
-            # The SDK has no call for the log of a task (API: GET /tasks/{id}/logs).
-            answer = self._api._get(
-                self._api._url("/tasks/{0}/logs", task["ID"]),
-                params=params,
-                stream=True,
-            )
-            yield from self._api._get_result_tty(True, answer, False)
+    def _log(
+        self, task: Answer, *, tail: int | None = None, follow: bool = False
+    ) -> Iterator[bytes]:
+        """Yield what one task has written, and as long as it runs what it writes."""
+        params = {"stdout": 1, "stderr": 1, "follow": int(follow)}
+        # The SDK has no call for the log of a task (API: GET /tasks/{id}/logs).
+        answer = self._api._get(
+            self._api._url("/tasks/{0}/logs", task["ID"]),
+            params={**params, "tail": "all" if tail is None else tail},
+            stream=True,
+        )
+        chunks = self._api._get_result_tty(True, answer, False)
+        if not follow:
+            yield from chunks
+            return
+        ended = Event()
+        watcher = Thread(target=self._hang_up, args=(task["ID"], answer, ended), daemon=True)
+        watcher.start()
+        try:
+            yield from chunks
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
+            if not ended.is_set():
+                raise
+        finally:
+            ended.set()
+            watcher.join()
+            answer.close()
+
+    def _hang_up(self, task: str, answer: Any, ended: Event) -> None:
+        """End a log that is followed once its task has ended; Swarm lets it wait for ever."""
+        while not ended.wait(FOLLOW_EVERY_S):
+            with suppress(APIError, requests.RequestException):
+                found = self._api.tasks(filters={"id": [task]})
+                if found and is_live(found[0]):
+                    continue
+            if ended.wait(FOLLOW_EVERY_S):  # for what is on its way
+                return
+            ended.set()
+            with suppress(OSError, AttributeError):
+                self._api._get_raw_response_socket(answer)._sock.shutdown(SHUT_RDWR)
+
+    def _followed(self, container: str, *, tail: int | None) -> Iterator[bytes]:
+        """Yield the log of a service's newest task, and of each that comes after it."""
+        known: set[str] = set()
+        while True:
+            seen = self._seen(container)
+            fresh = [one for one in seen.ran if one["ID"] not in known]
+            if fresh:
+                known |= {one["ID"] for one in seen.ran}
+                yield from self._log(fresh[-1], tail=tail, follow=True)
+                tail = None
+            elif seen.state not in ("running", "starting"):
+                return
+            else:
+                time.sleep(FOLLOW_EVERY_S)
 
     def ensure_network(self, name: str) -> str:
         """Return the network that all nodes have, on which a port is published.

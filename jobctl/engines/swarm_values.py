@@ -430,6 +430,11 @@ def _has_run(task: Answer) -> bool:
     return bool((task["Status"].get("ContainerStatus") or {}).get("ContainerID"))
 
 
+def is_live(task: Answer) -> bool:
+    """Tell whether a task may still write something."""
+    return task["Status"]["State"] not in _ENDED
+
+
 def _tells_end(task: Answer) -> bool:
     return _has_run(task) or task["Status"]["State"] == "rejected"
 
