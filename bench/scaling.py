@@ -97,14 +97,7 @@ def _tell(swarm: Cluster, env: Mapping[str, str], count: int) -> None:
         print(f"  GET /{name}: {size / 1000:.0f} kB, {each:.2f} kB a job, {seconds:.3f} s")
     raft = swarm.manager.directory / "docker/swarm/raft"
     kept = sum(path.stat().st_size for path in raft.rglob("*") if path.is_file())
-    memory = {
-        node.name: sum(
-            one.memory_info().rss
-            for one in psutil.process_iter()
-            if one.name() == "dockerd" and str(node.directory) in " ".join(one.cmdline())
-        )
-        for node in swarm.nodes
-    }
+    memory = {node.name: node.memory() for node in swarm.nodes}
     words = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in memory.items())
     print(f"  raft log {kept / 1e6:.1f} MB; dockerd: {words}")
     print(

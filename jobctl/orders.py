@@ -157,8 +157,7 @@ def check_exposure(address: str, *, cluster: bool) -> None:
     if cluster and address not in ("0.0.0.0", "::"):  # noqa: S104, compared
         raise UsageError(
             f"{address} is one address, and a cluster publishes a job on all those of the node "
-            "that runs it: say that this is meant with --bind 0.0.0.0, or with general."
-            "bind_address: 0.0.0.0"
+            "that runs it; use --bind 0.0.0.0 if that is meant, or general.bind_address: 0.0.0.0"
         )
 
 

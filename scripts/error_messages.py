@@ -43,6 +43,8 @@ EXCEPTIONS = {
     ("jobctl/images/build.py", "…: …. The last lines were:…"): "the engine's, with what it wrote",
     ("jobctl/config.py", "…"): "another message of this page, or that of a size, which is listed",
     ("jobctl/engines/docker.py", "… (…)"): "one of the places that `connect` lists as tried",
+    ("jobctl/engines/swarm.py", "… (…)"): "likewise",
+    ("jobctl/startup.py", "… was not started: …"): "the cluster's, with the end of the app's log",
     ("jobctl/labels.py", "labels of a job: …"): "shown to nobody: such labels are passed over",
     ("jobctl/labels.py", "labels of a job: … has control characters in it"): "likewise",
     ("jobctl/labels.py", "labels of a job: … is too long"): "likewise",

@@ -78,6 +78,10 @@ class EngineHost:
         ask = ["docker", "--host", self.endpoint, "version"]
         return subprocess.run(ask, capture_output=True, check=False).returncode == 0
 
+    def memory(self) -> int:
+        """Return how much memory the engine itself has, in bytes."""
+        return int(psutil.Process(self._running["dockerd"].pid).memory_info().rss)
+
     def stop(self) -> None:
         """Ask the engine to end, as a restart of the service does: it ends its containers first."""
         self._end("dockerd", signal.SIGTERM)

@@ -48,7 +48,10 @@ STOREYS = [
     *("preparation", "revival", "launch", "reaping", "broker", "conformance", "doctor", "scaffold"),
     *("reach", "remote", "tunnel", "candidate", "trust"),
 ]
-ADAPTERS = {"engines.docker", "engines.docker_values", "engines.endpoints"}
+ADAPTERS = {
+    *("engines.docker", "engines.docker_values", "engines.endpoints"),
+    *("engines.swarm", "engines.swarm_values"),
+}
 ENTRANCE = "__main__"
 
 

@@ -482,6 +482,14 @@ def test_nothing_is_left_of_jobs_that_are_removed(
     site.assert_nothing_left()
 
 
+def test_the_doctor_says_what_a_swarm_can_not_do(site: Site) -> None:
+    said = site.run("doctor", check=False).stdout
+
+    assert "no capabilities, but set-user-ID programs work" in said
+    assert "it has no health checks" in said
+    assert "each job has a network of its own, encrypted" in said
+
+
 # What every engine promises
 
 

@@ -80,10 +80,10 @@ UPDATES = 20
 MOST_FILE_BYTES = 500_000  # of a secret and of a config (docs.docker.com/engine/swarm/secrets)
 _NO_NEW_PRIVILEGES_SINCE = (1, 44)
 LACKS = (
-    "health checks: a service has its name on the network only once its first has passed",
-    "limits of swap, weights of CPU time, and to say whether an app ran out of memory",
-    "GPUs by number: reach nodes that give them to all containers with constraints",
-    "figures of what jobs use, but those on the manager that is asked",
+    "health checks (a service has its name on the network only once its first has passed)",
+    "limits of swap, weights of CPU time, and word of whether an app ran out of memory",
+    "GPUs by number (constraints lead to nodes that give theirs to all containers)",
+    "figures of what jobs use on other nodes than the manager that is asked",
 )
 
 
@@ -162,12 +162,15 @@ class SwarmEngine:
             )
         image = self._reference(spec.image)
         made: list[tuple[str, str]] = []
+        created = None
         try:
             parts = self._parts(spec, image, made)
             created = self._api.create_service(**_as_arguments(service_spec(spec, parts)))
             if spec.joins:
                 self._introduce(spec.joins, str(created["ID"]), parts.networks)
         except BaseException as error:
+            if created is not None:
+                self._api.remove_service(created["ID"])
             self._discard(made)
             if isinstance(error, APIError) and error.status_code == 409:
                 raise ClaimLost(
@@ -554,8 +557,10 @@ class SwarmEngine:
             if seen.port_taken:
                 raise ClaimLost(f"the port is taken: {seen.error}; choose another --port")
             if seen.error or time.monotonic() > deadline:
-                why = seen.reason or "it did not say why; see: docker service ps"
-                raise JobctlError(f"Swarm has no node for {seen.name}: {why}")
+                raise JobctlError(
+                    f"Swarm has no node for {seen.name}: {seen.reason or 'it does not say why'}; "
+                    "see: docker node ls, and the constraints and reservations of its section"
+                )
             time.sleep(LOOK_EVERY_S)
 
     def _await_stop(self, container: str) -> None:

@@ -316,8 +316,6 @@ class Seen:
                 f'{place} has no image "{image}": load it there, as with docker save {image} | ssh '
                 f"{place} docker load, or push it to a registry that all nodes reach"
             )
-        if error.startswith("no suitable node"):
-            return f"{error}; see: docker node ls, and constraints and reservations of its section"
         return error
 
     @property
