@@ -33,6 +33,7 @@ from jobctl.registry import Registry
 from jobctl.schema import EngineKind, Section
 
 if TYPE_CHECKING:  # what these import takes a while, and most commands don't need it
+    from jobctl.contexts import Seen
     from jobctl.engines.base import Engine
     from jobctl.images import ListedImage, Source
     from jobctl.launch import Launch
@@ -239,7 +240,7 @@ class Broker:
         return ports.candidates(
             self.config.general.port_range,
             wanted=launch.preparation.order.port,
-            address=launch.bind_address,
+            address=launch.bind_address if self.ledger.place.here else None,
             holders={**published(self.engine.containers()), **holders},
             busy=self.ledger.locks.busy,
         )
@@ -253,6 +254,19 @@ class Broker:
     def jobs_of_everybody(self) -> list[Job]:
         """Return all users' jobs, as far as the engine knows them; without their hashes."""
         return jobs_of_everybody(self.engine)
+
+    def jobs_of_contexts(self, *, everybody: bool = False) -> list[Seen]:
+        """Return the caller's jobs, or those of everybody, on the engines of all contexts."""
+        from jobctl import contexts
+        from jobctl.engines import docker_contexts, endpoints
+
+        kind = self.engine_kind or self.config.general.engine
+
+        def connect(name: str) -> Engine:
+            return endpoints.connect(kind, context=name, patience=contexts.ANSWER_S)
+
+        names = docker_contexts.names()
+        return contexts.look(names, connect, self.registry, everybody=everybody)
 
     def job(self, ref: str) -> Job:
         """Return one of the caller's jobs, by id or port.

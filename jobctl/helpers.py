@@ -88,6 +88,12 @@ def write_file(job: Mapping[str, Any], suffix: str, data: str | bytes) -> str:
 def leaf_subjects(job: Mapping[str, Any]) -> certs.Subjects:
     """Return the names and addresses at which a job's clients may look for it."""
     bound = ipaddress.ip_address(job["bind_address"])
+    if elsewhere := job.get("reached_at"):
+        known = [] if bound.is_unspecified else [bound]
+        return certs.Subjects.of(
+            [*elsewhere["names"], "localhost", f"job-{job['port']}.localhost"],
+            ["127.0.0.1", "::1", *elsewhere["addresses"], *known],
+        )
     own = certs.Subjects.of(
         [*hosts.names(), "localhost", f"job-{job['port']}.localhost", *_site_name(job)],
         ["127.0.0.1", "::1", *(hosts.addresses() if bound.is_unspecified else [bound])],

@@ -13,13 +13,14 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
-from jobctl import jobfiles, labels, lifetimes
+from jobctl import jobfiles, labels, lifetimes, place
 from jobctl.containers import app_name, owner_name
-from jobctl.engines.base import Container, Engine, Facts
+from jobctl.engines.base import FILES_LABEL, Container, Engine, Facts
 from jobctl.errors import JobctlError, Unwritable
 from jobctl.job import Job, Status, is_job_id, port_of
 from jobctl.locks import Busy
 from jobctl.observation import app_condition, app_of, in_order, main_pid, observe
+from jobctl.place import Place
 from jobctl.progress import Report
 from jobctl.registry import Registry
 
@@ -53,6 +54,12 @@ class Ledger:
         """What the engine says of itself."""
         return self.engine.facts()
 
+    @cached_property
+    def place(self) -> Place:
+        """Where the engine's jobs run; of a cluster, each job itself says where it does."""
+        here = self.engine.local_socket is not None or self.engine.traits.cluster
+        return place.of(self.facts, here=here)
+
     def elsewhere(self, job: Job) -> bool:
         """Tell whether a job is on another engine than this one, which knows nothing of it."""
         return job.engine_id not in (None, self.engine_id)
@@ -74,7 +81,7 @@ class Ledger:
         changes = {
             job.job_id: observe(self.engine, job, listed.get(job.job_id, []))
             for job in seen.values()
-            if job.intent is None and (job.job_id in listed or not self.elsewhere(job))
+            if job.intent is None and not self._is_another(job, listed.get(job.job_id, []))
         }
         unsettled += filter(is_job_id, jobfiles.job_ids(self.directory).difference(seen, listed))
         try:
@@ -93,6 +100,15 @@ class Ledger:
             return {**seen, **changes}
         return self.registry.read() if unsettled else {**seen, **changes}
 
+    def look(self) -> list[Job]:
+        """Return the user's jobs on this engine as they are, and put nothing right."""
+        seen, listed = self.registry.read(), self.containers()
+        return [
+            observe(self.engine, job, listed.get(job.job_id, []))
+            for job in seen.values()
+            if not self._is_another(job, listed.get(job.job_id, []))
+        ]
+
     def containers(self, job_id: str | None = None) -> defaultdict[str, list[Container]]:
         """Return the containers of the user's jobs, or of one job, by job id."""
         return _by_job(self.engine.containers(self._labels(job_id)))
@@ -102,14 +118,29 @@ class Ledger:
         wanted = f"{labels.JOB_ID}={job_id}" if job_id else labels.JOB_ID
         return [wanted, f"{labels.JOB_ROOT}={self.job_root}"]
 
+    def _own_containers(self, job_id: str) -> list[Container]:
+        """Return the containers of a job, unless this engine has another job of that name.
+
+        On two hosts a directory may have the same name, and each its own ``job_8000``.
+        """
+        found = self.containers(job_id)[job_id]
+        job = self.registry.read().get(job_id)
+        return [] if job and self._is_another(job, found) else found
+
+    def _is_another(self, job: Job, found: Sequence[Container]) -> bool:
+        return self.elsewhere(job) and not {one.id for one in found} & {*job.container_ids}
+
     def erase(self, job_id: str) -> None:
         """Remove all there is of a job: containers, files, record, in this order.
 
         Whatever stops it half-way, the record still says that there is something to remove.
         """
-        for container in in_order(self.containers(job_id)[job_id], reverse=True):
+        found = in_order(self._own_containers(job_id), reverse=True)
+        for container in found:
             self.engine.remove(container.id)
-        self.engine.purge(self._labels(job_id))
+        left = self.engine.local_socket is None or self.engine.traits.cluster
+        if left or any(FILES_LABEL in one.labels for one in found):
+            self.engine.sweep(self._labels(job_id))
         jobfiles.remove(self.directory, job_id)
         self.registry.drop(job_id)
 

@@ -14,14 +14,15 @@ def candidates(
     port_range: tuple[int, int],
     *,
     wanted: int | None,
-    address: str,
+    address: str | None,
     holders: Mapping[int, str],
     busy: Callable[[int], bool],
 ) -> Iterator[int]:
     """Yield the ports to try, one after the other.
 
-    ``holders`` says in words who holds a port; ``busy`` tells whether another launch is trying
-    one now. All this saves tries and makes for good messages: the engine has the last word.
+    ``address`` is where they are to be bound, ``None`` if not on this host. ``holders`` says in
+    words who holds a port; ``busy`` tells whether another launch is trying one now. All this saves
+    tries and makes for good messages: the engine has the last word.
 
     Raises:
         UsageError: the port that is ``wanted`` is outside the range.
@@ -38,7 +39,7 @@ def candidates(
             continue
         if busy(port):
             known[port] = "a launch under way"
-        elif hosts.is_bound(address, port):
+        elif address and hosts.is_bound(address, port):
             known[port] = hosts.holder(port) or "another process"
         else:
             yield port

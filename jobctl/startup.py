@@ -89,10 +89,12 @@ class _Waiting:
 
 def target(ledger: Ledger, job: Job) -> probe.Target:
     """Return how a job is verified."""
+    address, port = ledger.engine.answers_at(job.bind_address, int(job.port))
     trusted = [ledger.directory / "ca.crt", ledger.directory / f"{job.job_id}.crt"]
     return probe.Target(
-        address=_connect_address(ledger, job),
-        port=int(job.port),
+        address=_address_of_node(ledger, job) or address,
+        port=port,
+        published=int(job.port),
         trusted="".join(path.read_text("ascii", "replace") for path in trusted if path.exists()),
         fingerprint=job.tls_fingerprint or "",
         auth=auth_of(job),
@@ -102,10 +104,9 @@ def target(ledger: Ledger, job: Job) -> probe.Target:
     )
 
 
-def _connect_address(ledger: Ledger, job: Job) -> str:
-    """Return where a job answers: on this host, or on the one of a cluster that runs it."""
-    node = urlsplit(job.url).hostname if ledger.engine.traits.cluster else None
-    return node or probe.connect_address(job.bind_address)
+def _address_of_node(ledger: Ledger, job: Job) -> str | None:
+    """Return where a job of a cluster answers: on the one of its hosts that runs it."""
+    return urlsplit(job.url).hostname if ledger.engine.traits.cluster else None
 
 
 def open_ports(ledger: Ledger, job: Job) -> set[int] | None:
@@ -115,11 +116,15 @@ def open_ports(ledger: Ledger, job: Job) -> set[int] | None:
     """
     engine = ledger.engine
     condition = engine.condition(job.container_ids[-1])
-    if engine.local_socket is None or condition is None:
+    if condition is None:
         return None
     details = [found for one in job.container_ids if (found := engine.details(one))]
+    addresses = [address for one in details for address in one.addresses]
+    if engine.local_socket is None:
+        suspects = [job.app_port] if job.app_port else []
+        return exposure.open_there(addresses, suspects, engine.connects)
     return exposure.open_ports(
-        [address for one in details for address in one.addresses],
+        addresses,
         pid=condition.pid,
         suspects=[job.app_port] if job.app_port else [],
         own={published.container_port for one in details for published in one.publishes},

@@ -19,9 +19,20 @@ GAP = "…"
 IMPERATIVES = frozenset(
     {
         *("add", "allow", "ask", "bring", "call", "change", "check", "choose", "close"),
-        *("convert", "end", "expected", "free", "give", "go", "have", "install", "launch"),
+        *(
+            "convert",
+            "end",
+            "expected",
+            "expose",
+            "free",
+            "give",
+            "go",
+            "have",
+            "install",
+            "launch",
+        ),
         *("leave", "look", "make", "mend", "mount", "move", "name", "remove", "rename"),
-        *("return", "run", "save", "see", "send", "set", "start", "stop", "swap"),
+        *("return", "run", "save", "see", "send", "set", "show", "start", "stop", "swap"),
         *("take", "try", "uninstall", "use", "widen", "work", "write"),
     }
 )
@@ -45,6 +56,7 @@ EXCEPTIONS = {
     ("jobctl/engines/docker.py", "… (…)"): "one of the places that `connect` lists as tried",
     ("jobctl/engines/swarm.py", "… (…)"): "likewise",
     ("jobctl/startup.py", "… was not started: …"): "the cluster's, with the end of the app's log",
+    ("jobctl/engines/over_ssh.py", "… (…)"): "likewise",
     ("jobctl/labels.py", "labels of a job: …"): "shown to nobody: such labels are passed over",
     ("jobctl/labels.py", "labels of a job: … has control characters in it"): "likewise",
     ("jobctl/labels.py", "labels of a job: … is too long"): "likewise",
@@ -71,7 +83,8 @@ SUBJECTS = {
     ),
     "Launching": (
         *("jobctl/orders.py", "jobctl/passwords.py", "jobctl/ports.py", "jobctl/launch.py"),
-        *("jobctl/startup.py", "jobctl/probe/", "jobctl/conformance/"),
+        *("jobctl/startup.py", "jobctl/probe/", "jobctl/conformance/", "jobctl/farness.py"),
+        "jobctl/place.py",
     ),
     "Jobs and records": (
         *("jobctl/broker.py", "jobctl/job.py", "jobctl/registry.py", "jobctl/locks.py"),

@@ -29,6 +29,7 @@ from jobctl.registry import Registry
 from tests.attack_site import victim
 from tests.bench import bench
 from tests.browser import browse
+from tests.far_host import far_host
 from tests.site import installed, installed_for_all, shared_site, site, users_site
 from tests.ssh_site import distant_job, ssh_host
 
@@ -36,6 +37,7 @@ __all__ = [
     "bench",
     "browse",
     "distant_job",
+    "far_host",
     "installed",
     "installed_for_all",
     "shared_site",

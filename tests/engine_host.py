@@ -32,14 +32,17 @@ class Unavailable(Exception):
 class EngineHost:
     """A network and a disk, and the engine there while it runs.
 
-    ``options`` are further ones of the engine, ``within`` is what puts programs where they run.
+    ``options`` are further ones of the engine.
     """
 
     options: Sequence[str] = ()
-    within: Sequence[str] = ()
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.enter: list[str] = []
+        """What programs are started with that are to be in another network than this thread's."""
+        self.listen: list[str] = []
+        """Options for where the engine answers beside its socket."""
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -67,7 +70,14 @@ class EngineHost:
         if "containerd" not in self._running:
             self._start_containerd()
         self._start(
-            *("dockerd", "--host", self.endpoint, "--pidfile", str(self._state / "pid")),
+            *(
+                "dockerd",
+                "--host",
+                self.endpoint,
+                *self.listen,
+                "--pidfile",
+                str(self._state / "pid"),
+            ),
             *("--containerd", str(self._containerd)),
             *("--data-root", str(self.directory / "docker"), "--exec-root", str(self._state)),
             *self.options,
@@ -104,10 +114,10 @@ class EngineHost:
             if Path(one.mountpoint).is_relative_to(self.directory):
                 subprocess.run(["umount", "--lazy", one.mountpoint], check=True)
         shutil.rmtree(self._state)
-        self.lose_network()
+        self.fresh_network()
 
-    def lose_network(self) -> None:
-        """Let nothing of the network be left."""
+    def fresh_network(self) -> None:
+        """Go to a network that nobody is on, as after a boot."""
         new_network()
 
     def close(self) -> None:
@@ -137,7 +147,7 @@ class EngineHost:
     def _start(self, program: str, *arguments: str) -> None:
         with (self.directory / f"{program}.log").open("wb") as log:
             self._running[program] = subprocess.Popen(
-                [*self.within, program, *arguments],
+                [*self.enter, program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -170,6 +170,19 @@ class FakeEngine:
             self._containers[created.id] = created
             return created.id
 
+    def refresh(self, container: str) -> None:
+        del container  # it sees the files themselves
+
+    def sweep(self, labels: Sequence[str]) -> None:
+        del labels  # nothing is left of what is gone
+
+    def answers_at(self, address: str, port: int) -> tuple[str, int]:
+        return address, port
+
+    def connects(self, address: str, port: int, *, timeout: float) -> bool | None:
+        del address, port, timeout
+        return None
+
     def start(self, container: str) -> None:
         with self._asked():
             found = self._found(container)
@@ -196,9 +209,6 @@ class FakeEngine:
     def remove(self, container: str) -> None:
         with self._asked():
             self._containers.pop(container, None)
-
-    def purge(self, labels: Sequence[str]) -> None:
-        """Do nothing: all that there is beside a container goes with it."""
 
     def condition(self, container: str) -> Condition | None:
         with self._asked():

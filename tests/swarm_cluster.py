@@ -86,10 +86,14 @@ class SwarmNode(EngineHost):
         self.number, self._switch = number, switch
         self.name, self.namespace = f"node-{number}", f"{switch.prefix}-{number}"
         self.address = f"{switch.network}.{number}"
+        # Where services of a system are, whose processes are not counted with those of a session.
+        pids = Path("/sys/fs/cgroup/pids")
+        group = (pids if pids.is_dir() else pids.parent) / self.namespace / "engine"
+        group.mkdir(parents=True)
         # Not `ip netns exec`, which hides the cgroups.
-        self.within = [
+        self.enter = [
             *("nsenter", f"--net=/run/netns/{self.namespace}", "unshare", "--uts"),
-            *("sh", "-c", f'hostname {self.name}; exec "$0" "$@"'),
+            *("sh", "-c", f'hostname {self.name}; echo $$ > {group}/cgroup.procs; exec "$0" "$@"'),
         ]
         self.options = ["--cgroup-parent", f"/{self.namespace}"]
         switch.plug(self.namespace, number)
@@ -111,7 +115,7 @@ class SwarmNode(EngineHost):
         enter = ["nsenter", f"--net=/run/netns/{self.namespace}"]
         return subprocess.run([*enter, *words], check=False, capture_output=True, text=True)
 
-    def lose_network(self) -> None:
+    def fresh_network(self) -> None:
         self._switch.unplug(self.namespace, self.number)
         self._switch.plug(self.namespace, self.number)
 

@@ -44,13 +44,15 @@ LEAF_TO_LEAF = {
 }
 # From here on each may import the leaves and what stands before it.
 STOREYS = [
-    *("authority", "helpers", "apps", "sources", "orders", "observation", "ledger", "startup"),
-    *("preparation", "revival", "launch", "reaping", "broker", "conformance", "doctor", "scaffold"),
+    *("authority", "helpers", "apps", "sources", "orders", "observation", "place", "ledger"),
+    *("contexts", "startup", "farness", "preparation", "revival", "launch", "reaping", "broker"),
+    *("conformance", "doctor", "scaffold"),
     *("reach", "remote", "tunnel", "candidate", "trust"),
 ]
 ADAPTERS = {
     *("engines.docker", "engines.docker_values", "engines.endpoints"),
     *("engines.swarm", "engines.swarm_values"),
+    *("engines.carried", "engines.over_ssh"),
 }
 ENTRANCE = "__main__"
 
@@ -120,7 +122,8 @@ def allowed(importer: str) -> set[str]:
     if importer in LEAVES:
         return VALUES | {target for source, target in LEAF_TO_LEAF if source == importer}
     if importer in ADAPTERS:
-        return VALUES | ADAPTERS
+        # An engine of another host is reached by the same ssh as its jobs.
+        return VALUES | ADAPTERS | ({"ssh"} if importer == "engines.over_ssh" else set())
     if importer in STOREYS:
         below = VALUES | LEAVES | set(STOREYS[: STOREYS.index(importer)])
         return below | {"engines.endpoints"} if importer in ("broker", "doctor") else below

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import os
 import re
 import shlex
 import sys
@@ -144,7 +143,7 @@ def run(
     )
     if job.password_hash is None:
         generated = None  # the app has none
-    print(_launched_json(job, generated) if json else _launched(job, generated, desk.directory))
+    print(_launched_json(job, generated) if json else _launched(job, generated, desk))
     sys.stdout.flush()
     tell_end(job)
     if attach:
@@ -229,12 +228,15 @@ def _launched_json(job: Job, password: str | None) -> str:
     return render.as_json(to_dict(job, reveal=False) | ({"password": password} if password else {}))
 
 
-def _launched(job: Job, password: str | None, directory: os.PathLike[str]) -> str:
+def _launched(job: Job, password: str | None, desk: Broker) -> str:
+    from jobctl.cli.reaching import tunnel_line
     from jobctl.passwords import user_of
 
     address = render.one_line(job.open_url or job.url)
     lines = [f"{job.job_id} is running {job.app}, verified", f"  URL       {address}"]
-    check = ["curl", "--cacert", os.fspath(directory) + "/ca.crt"]
+    check = ["curl", "--cacert", f"{desk.directory}/ca.crt"]
+    if not desk.ledger.place.here and "localhost" in job.url:
+        lines.append(f"  get there {tunnel_line(desk, job)}")
     if job.password_hash and (user := user_of(job.password_hash)):
         lines.append(f"  user      {user}")
         how = "--digest" if job.hash_algorithm == "apache_md5_digest" else "--basic"

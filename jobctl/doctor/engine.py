@@ -12,6 +12,14 @@ from jobctl.engines.base import Facts
 from jobctl.errors import EngineUnreachable
 
 _ROOTLESS = "a rootless engine for each user keeps them apart: docs/security.md"
+_ELSEWHERE = (
+    "jobs run on another machine, which gets copies of each job's files; it has none of your "
+    "directories, and a --mount is one of its own"
+)
+_REACHED = {
+    "ssh": "jobs on its loopback are verified over that connection, and reached by jobctl tunnel",
+    "tls": "only jobs that are exposed (--bind) can be verified, and reached, from here",
+}
 _PROMISED = ("memory", "cpus", "pids")
 
 
@@ -44,7 +52,9 @@ def way(subject: Subject) -> Answer:
             "give the authority that signed it, as ca.pem in DOCKER_CERT_PATH, and set "
             "DOCKER_TLS_VERIFY=1",
         )
-    return ok({"socket": "a socket on this host"}.get(facts.transport, facts.transport))
+    if facts.transport == "socket":
+        return ok("a socket on this host")
+    return ok(f"{facts.transport}; {_ELSEWHERE}; {_REACHED[facts.transport]}")
 
 
 def isolation(subject: Subject) -> Answer:

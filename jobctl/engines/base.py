@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Literal, NamedTuple, Protocol
 
+FILES_LABEL = "jobctl.files"
+"""Says with a container which files of its caller's host it has copies of, as a JSON list."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bind:
@@ -316,6 +319,24 @@ class Engine(Protocol):
             ImageMissing: the engine does not have the image.
         """
 
+    def refresh(self, container: str) -> None:
+        """Bring the files that a container was created with up to date, where it has copies."""
+
+    def sweep(self, labels: Sequence[str]) -> None:
+        """Remove what containers that carried all ``labels`` and are gone have left."""
+
+    def answers_at(self, address: str, port: int) -> tuple[str, int]:
+        """Return the address and port at which this host reaches a port of the engine's host.
+
+        ``address`` is the one that it is published on there.
+
+        Raises:
+            JobctlError: it answers nowhere that this host could get to.
+        """
+
+    def connects(self, address: str, port: int, *, timeout: float) -> bool | None:
+        """Tell whether the engine's host gets to an address; ``None``: that can't be told."""
+
     def start(self, container: str) -> None:
         """Start a container; one that runs already is fine.
 
@@ -331,12 +352,6 @@ class Engine(Protocol):
 
     def remove(self, container: str) -> None:
         """Kill and remove a container; one that is gone is fine."""
-
-    def purge(self, labels: Sequence[str]) -> None:
-        """Remove what was made for containers that carry all ``labels`` and are gone.
-
-        That is what an engine needs beside a container and has to be told to remove.
-        """
 
     def condition(self, container: str) -> Condition | None:
         """Return how a container is doing, ``None`` if there is none."""

@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import wraps
-from typing import IO, Any, ParamSpec, TypeVar
+from ipaddress import ip_address
+from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 import docker
 import requests
@@ -21,6 +23,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import EndpointConfig
 from docker.utils import parse_repository_tag
 
+from jobctl.engines import carried
 from jobctl.engines.base import (
     Condition,
     Container,
@@ -50,6 +53,9 @@ from jobctl.engines.docker_values import (
     usage_from,
 )
 from jobctl.errors import ClaimLost, EngineRefused, EngineUnreachable, ImageMissing, JobctlError
+
+if TYPE_CHECKING:
+    from jobctl.engines.over_ssh import Way
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -121,10 +127,18 @@ class DockerEngine:
     name = "docker"
     traits = Traits()
 
-    def __init__(self, endpoint: str, *, tls: Any = False, chosen_by: str = "the caller") -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        tls: Any = False,
+        chosen_by: str = "the caller",
+        patience: int | None = None,
+    ) -> None:
         """Connect to ``endpoint`` (``unix://``, ``tcp://`` or ``ssh://``), agreeing on a version.
 
-        ``chosen_by`` is what named it, in words.
+        ``chosen_by`` is what named it, in words. With ``patience`` requests may take so many
+        seconds, and nobody is asked for anything on the way there.
 
         Raises:
             EngineUnreachable: nothing answers there.
@@ -132,12 +146,22 @@ class DockerEngine:
         self.endpoint = endpoint
         self._tls = tls
         self._chosen_by = chosen_by
+        self._way = _way(endpoint, patience)
         try:
             self._api = docker.APIClient(
-                base_url=endpoint, tls=tls, version="auto", timeout=REQUEST_TIMEOUT_S
+                base_url=f"unix://{self._way.socket}" if self._way else endpoint,
+                tls=tls,
+                version="auto",
+                timeout=patience or REQUEST_TIMEOUT_S,
             )
         except (DockerException, requests.RequestException, OSError) as error:
-            raise EngineUnreachable(f"{endpoint} ({_reason(error)})") from error
+            reason = _reason(error)
+            if self._way:
+                reason = self._way.complaints() or reason
+                self._way.close()
+            raise EngineUnreachable(f"{endpoint} ({reason})") from error
+        if self._way:
+            self._way.mount(self._api)
 
     @property
     def local_socket(self) -> str | None:
@@ -173,8 +197,8 @@ class DockerEngine:
     def create(self, spec: ContainerSpec) -> str:
         try:
             created = self._api.create_container(
-                **create_kwargs(spec),
-                host_config=self._api.create_host_config(**host_kwargs(spec)),
+                **create_kwargs(spec, far=self._far),
+                host_config=self._api.create_host_config(**host_kwargs(spec, far=self._far)),
                 networking_config=None
                 if spec.network is None
                 else {"EndpointsConfig": {spec.network: EndpointConfig(self._api.api_version)}},
@@ -187,7 +211,47 @@ class DockerEngine:
                     f'the container name "{spec.name}" is taken; choose another --port'
                 ) from None
             raise
-        return str(created["Id"])
+        container = str(created["Id"])
+        if self._far:
+            try:
+                carried.fill(self._api, container)
+            except BaseException:
+                self.remove(container)
+                raise
+        return container
+
+    @translated
+    def refresh(self, container: str) -> None:
+        carried.fill(self._api, container)
+
+    @translated
+    def sweep(self, labels: Sequence[str]) -> None:
+        carried.sweep(self._api, labels)
+
+    def answers_at(self, address: str, port: int) -> tuple[str, int]:
+        there = ip_address(address)
+        if there.is_unspecified:
+            there = ip_address("::1" if there.version == 6 else "127.0.0.1")
+        if self._way:
+            return self._way.forwarded(str(there), port)
+        if not self._far:
+            return str(there), port
+        if ip_address(address).is_unspecified:
+            return urlsplit(self.endpoint).hostname or address, port
+        if there.is_loopback:
+            raise JobctlError(
+                f"a port on {address} of the engine's host can't be reached from here, and so not "
+                f"verified: {self.endpoint} is a way to the engine alone; expose the job with "
+                "--bind ADDRESS, or use the engine by ssh://"
+            )
+        return address, port
+
+    def connects(self, address: str, port: int, *, timeout: float) -> bool | None:
+        return self._way.connects(address, port, timeout=timeout) if self._way else None
+
+    @property
+    def _far(self) -> bool:
+        return self.local_socket is None
 
     @translated
     def start(self, container: str) -> None:
@@ -216,6 +280,7 @@ class DockerEngine:
 
     @translated
     def remove(self, container: str) -> None:
+        volumes = carried.volumes_of(self._api, container) if self._far else []
         try:
             self._api.remove_container(container, force=True, v=True)
         except NotFound:
@@ -224,9 +289,7 @@ class DockerEngine:
             # 409: another client is removing it at this moment.
             if error.status_code != 409:
                 raise
-
-    def purge(self, labels: Sequence[str]) -> None:
-        """Do nothing: all that there is beside a container goes with it."""
+        carried.remove(self._api, volumes)
 
     @translated
     def condition(self, container: str) -> Condition | None:
@@ -258,7 +321,10 @@ class DockerEngine:
     def usage(self, containers: Sequence[str]) -> dict[str, Usage]:
         from concurrent.futures import ThreadPoolExecutor
 
-        with ThreadPoolExecutor(USAGE_REQUESTS) as pool:
+        from jobctl.engines import over_ssh
+
+        most = over_ssh.MOST_AT_ONCE if self._way else USAGE_REQUESTS
+        with ThreadPoolExecutor(most) as pool:
             found = zip(containers, pool.map(self._usage, containers), strict=True)
             return {container: usage for container, usage in found if usage}
 
@@ -395,6 +461,17 @@ class DockerEngine:
 
     def close(self) -> None:
         self._api.close()
+        if self._way:
+            self._way.close()
+
+
+def _way(endpoint: str, patience: int | None) -> Way | None:
+    """Return the way to an engine of another host that is reached by ssh."""
+    if not endpoint.startswith("ssh://"):
+        return None
+    from jobctl.engines.over_ssh import Way
+
+    return Way(endpoint, patience=patience)
 
 
 def translated_chunks(answer: Iterable[bytes]) -> Iterator[bytes]:

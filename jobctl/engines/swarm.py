@@ -179,6 +179,18 @@ class SwarmEngine:
             raise
         return str(created["ID"])
 
+    def refresh(self, container: str) -> None:
+        """Do nothing: a start brings files up to date, tasks can't be given others."""
+
+    def answers_at(self, address: str, port: int) -> tuple[str, int]:
+        """Return what is published; at which of its nodes a job answers, its own URL says."""
+        return address, port
+
+    def connects(self, address: str, port: int, *, timeout: float) -> bool | None:
+        """Tell nothing: no node has a way to the addresses of tasks."""
+        del address, port, timeout
+        return None
+
     @translated
     def start(self, container: str) -> None:
         seen = self._seen(container)
@@ -242,7 +254,7 @@ class SwarmEngine:
             self._discard([("network", one) for one in networks if one != self._node_network])
 
     @translated
-    def purge(self, labels: Sequence[str]) -> None:
+    def sweep(self, labels: Sequence[str]) -> None:
         wanted = {"label": list(labels)}
         made = [("secret", one["ID"]) for one in self._api.secrets(filters=wanted)]
         made += [("config", one["ID"]) for one in self._api.configs(filters=wanted)]
