@@ -437,10 +437,10 @@ class SwarmEngine:
             except APIError:
                 raise ImageMissing(tag) from None
             return f"{_untagged(tag)}@{digest}"
-        pushed = [
-            one for one in found.get("RepoDigests") or () if one.startswith(_untagged(tag) + "@")
-        ]
-        return str(pushed[0] if pushed else found["Id"])
+        # It may have been pulled by another name, and got this one by hand.
+        pushed = found.get("RepoDigests") or ()
+        own = [one for one in pushed if one.startswith(_untagged(tag) + "@")]
+        return str([*own, *pushed, found["Id"]][0])
 
     def _parts(self, spec: ContainerSpec, image: str, made: list[tuple[str, str]]) -> Parts:
         """Make what a service refers to, and note it in ``made``."""
