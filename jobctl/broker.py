@@ -186,6 +186,7 @@ class Broker:
         preparation = self._preparation(order)
         app = preparation.app
         address = orders.bind_address(order, app.section, default=self.config.general.bind_address)
+        orders.check_exposure(address, cluster=self.engine.traits.cluster)
         line, secret = orders.password(order, app, owner=self.owner)
         return launch.Launch(
             preparation=preparation,

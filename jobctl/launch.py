@@ -116,7 +116,7 @@ class Launch:
             app_port=self.section.app_port or port,
             ready_path=self.section.ready_path,
             login_path=self.section.login_path if self.password_line else None,
-            relaxed=containers.relaxed(self.section),
+            relaxed=[*containers.relaxed(self.section), *self.ledger.engine.traits.relaxed],
             intent=intent,
         )
         with self.ledger.registry.edit() as jobs:

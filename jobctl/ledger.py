@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -56,8 +56,9 @@ class Ledger:
 
     @cached_property
     def place(self) -> Place:
-        """Where the engine's jobs run."""
-        return place.of(self.facts, here=self.engine.local_socket is not None)
+        """Where the engine's jobs run; of a cluster, each job itself says where it does."""
+        here = self.engine.local_socket is not None or self.engine.traits.cluster
+        return place.of(self.facts, here=here)
 
     def elsewhere(self, job: Job) -> bool:
         """Tell whether a job is on another engine than this one, which knows nothing of it."""
@@ -91,6 +92,8 @@ class Ledger:
                             jobs[job_id] = job
             for job_id in unsettled:
                 self._settle(job_id)
+            for job_id, job in changes.items():
+                self._bring_together(job, listed.get(job_id, []))
         except Unwritable as error:
             # What there is can be told all the same; the records are put right another time.
             self.report(f"{error}; this is how it is, whatever the records say")
@@ -111,6 +114,7 @@ class Ledger:
         return _by_job(self.engine.containers(self._labels(job_id)))
 
     def _labels(self, job_id: str | None) -> list[str]:
+        """Return what tells the containers of this user's jobs, or of one of them, from others."""
         wanted = f"{labels.JOB_ID}={job_id}" if job_id else labels.JOB_ID
         return [wanted, f"{labels.JOB_ROOT}={self.job_root}"]
 
@@ -134,7 +138,8 @@ class Ledger:
         found = in_order(self._own_containers(job_id), reverse=True)
         for container in found:
             self.engine.remove(container.id)
-        if self.engine.local_socket is None or any(FILES_LABEL in one.labels for one in found):
+        left = self.engine.local_socket is None or self.engine.traits.cluster
+        if left or any(FILES_LABEL in one.labels for one in found):
             self.engine.sweep(self._labels(job_id))
         jobfiles.remove(self.directory, job_id)
         self.registry.drop(job_id)
@@ -177,6 +182,15 @@ class Ledger:
         except Unwritable as error:
             self.report(f"{job.job_id} is stopped, but {error}")
         return stopped
+
+    def _bring_together(self, job: Job, found: Sequence[Container]) -> None:
+        """Let a container follow the one that it joins, which its cluster has on another host."""
+        for container in found:
+            if not container.apart or job.ended:
+                continue
+            self.report(f"{job.job_id} went to {job.host}, its app is brought there")
+            with suppress(Busy, JobctlError), self.locks.held(port_of(job.job_id), timeout=0):
+                self.engine.start(container.id)
 
     def _settle(self, job_id: str) -> None:
         """Finish or undo what a process left half-done, if it is no longer at it."""

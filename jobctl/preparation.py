@@ -16,7 +16,7 @@ from pathlib import Path
 
 from jobctl import certs, containers, farness, gateway, helpers, jobfiles, orders, startup
 from jobctl.apps import App
-from jobctl.engines.base import Bind
+from jobctl.engines.base import Bind, Node
 from jobctl.errors import JobctlError
 from jobctl.job import Job, to_dict
 from jobctl.ledger import Ledger
@@ -87,6 +87,7 @@ class Preparation:
             auth=startup.auth_of(job),
             realm=self.section.realm or self.app.name,
             app_port=self._app_port(job),
+            app_host=self._app_host(job),
         )
         jobfiles.write_private(
             self._file(job, "_gateway.conf"), gateway.render_config(settings).encode()
@@ -117,6 +118,8 @@ class Preparation:
             secrets.append(".pem")
         return containers.Settings(
             section=section,
+            listen=self.ledger.engine.traits.listen,
+            app_host=self._app_host(job),
             app_port=self._app_port(job),
             user=user,
             network=engine.ensure_network(containers.NETWORK),
@@ -176,7 +179,9 @@ class Preparation:
         return to_dict(job) | {
             "reached_at": None if place.here else there,
             "args": self._args,
+            "listen": self.ledger.engine.traits.listen,
             "app_port": self._app_port(job),
+            "nodes": [[node.name, node.address] for node in self._nodes],
             "directory": str(self.order.directory),
             "command": command and fill_command(command, self._values(job), self._args),
             "options": dict(self.section.options),
@@ -186,6 +191,15 @@ class Preparation:
     def _args(self) -> list[str]:
         return list(self.order.args or self.section.args)
 
+    @cached_property
+    def _nodes(self) -> list[Node]:
+        return self.ledger.engine.nodes()
+
+    def _app_host(self, job: Job) -> str:
+        """Return where the gateway finds the app."""
+        cluster = self.ledger.engine.traits.cluster
+        return containers.app_name(job.job_id) if cluster else gateway.LOOPBACK
+
     def _app_port(self, job: Job) -> int:
         """Return the port on which the app has to listen."""
         return self.section.app_port or int(job.port)
@@ -193,6 +207,7 @@ class Preparation:
     def _values(self, job: Job) -> Mapping[str, str]:
         """Return what placeholders stand for."""
         return {
+            "listen": self.ledger.engine.traits.listen,
             "port": str(self._app_port(job)),
             "host_port": job.port,
             "job_id": job.job_id,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
+from urllib.parse import urlsplit
 
 from jobctl import exposure, gateway, passwords, probe
 from jobctl.containers import BYPASS
-from jobctl.errors import EngineRefused, EngineUnreachable, JobctlError
+from jobctl.errors import ClaimLost, EngineRefused, EngineUnreachable, JobctlError
 from jobctl.job import MASK, Job, Status
 from jobctl.ledger import Ledger
-from jobctl.observation import in_order, main_pid
+from jobctl.observation import in_order, main_pid, placed
 from jobctl.progress import Report, Step
 
 LOG_LINES = 10
+CLUSTER_CHECK_S = 0.25
 
 
 def start(
@@ -36,12 +39,15 @@ def start(
     job = job.with_(status=Status.LAUNCHING)
     ledger.registry.put(job, durable=False)
     restarts = {one: _restarts(ledger, one) for one in job.container_ids}
+    cluster = ledger.engine.traits.cluster
     report(Step("starting", depth=1))
     for container in job.container_ids:
         ledger.engine.start(container)
+    job = placed(job, ledger.containers(job.job_id)[job.job_id]) if cluster else job
     report(Step("verifying", depth=1))
     try:
-        check = partial(_check_running, ledger, job, restarts)
+        look = partial(_check_running, ledger, job, restarts)
+        check = _seldom(look) if cluster else look
         waiting = _Waiting(job.app, report)
         probe.wait(target(ledger, job), secret, timeout=timeout, check=check, waiting=waiting)
         if BYPASS not in job.relaxed and (found := open_ports(ledger, job)):
@@ -86,7 +92,7 @@ def target(ledger: Ledger, job: Job) -> probe.Target:
     address, port = ledger.engine.answers_at(job.bind_address, int(job.port))
     trusted = [ledger.directory / "ca.crt", ledger.directory / f"{job.job_id}.crt"]
     return probe.Target(
-        address=address,
+        address=_address_of_node(ledger, job) or address,
         port=port,
         published=int(job.port),
         trusted="".join(path.read_text("ascii", "replace") for path in trusted if path.exists()),
@@ -96,6 +102,11 @@ def target(ledger: Ledger, job: Job) -> probe.Target:
         path=job.ready_path,
         login_path=job.login_path,
     )
+
+
+def _address_of_node(ledger: Ledger, job: Job) -> str | None:
+    """Return where a job of a cluster answers: on the one of its hosts that runs it."""
+    return urlsplit(job.url).hostname if ledger.engine.traits.cluster else None
 
 
 def open_ports(ledger: Ledger, job: Job) -> set[int] | None:
@@ -136,13 +147,30 @@ def _restarts(ledger: Ledger, container: str) -> int:
     return condition.restarts if condition else 0
 
 
+def _seldom(check: Callable[[], None]) -> Callable[[], None]:
+    """Return what checks only now and then: of a cluster it takes several requests."""
+    due = 0.0
+
+    def now_and_then() -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            check()
+            due = time.monotonic() + CLUSTER_CHECK_S
+
+    return now_and_then
+
+
 def _check_running(ledger: Ledger, job: Job, restarts: Mapping[str, int]) -> None:
     """Raise if one of a job's containers has ended, be it that the engine restarted it since."""
     for container, before in restarts.items():
         now = ledger.engine.condition(container)
         if now is None:
             raise JobctlError(f"{job.job_id}: its container was removed; start it again")
-        if now.state != "running" or now.restarts > before:
+        if now.claim_lost:
+            raise ClaimLost(f"the port is taken: {now.reason}; choose another --port")
+        if now.reason:
+            raise JobctlError(f"{job.app} was not started: {now.reason}")
+        if now.state not in ("running", "starting") or now.restarts > before:
             code = f"{now.exit_code}, out of memory" if now.out_of_memory else str(now.exit_code)
             if container != job.container_ids[-1]:
                 raise _GatewayEnded(

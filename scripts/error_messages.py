@@ -58,6 +58,8 @@ EXCEPTIONS = {
     ("jobctl/engines/podman.py", "… (that is no Podman, or one before 4.0)"): "likewise",
     ("jobctl/engines/podman.py", "… (that is no socket of this host)"): "likewise",
     ("jobctl/engines/docker.py", "… (…)"): "likewise",
+    ("jobctl/engines/swarm.py", "… (…)"): "likewise",
+    ("jobctl/startup.py", "… was not started: …"): "the cluster's, with the end of the app's log",
     ("jobctl/engines/over_ssh.py", "… (…)"): "likewise",
     ("jobctl/labels.py", "labels of a job: …"): "shown to nobody: such labels are passed over",
     ("jobctl/labels.py", "labels of a job: … has control characters in it"): "likewise",

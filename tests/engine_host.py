@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -30,7 +30,12 @@ class Unavailable(Exception):
 
 
 class EngineHost:
-    """A network and a disk, and the engine there while it runs."""
+    """A network and a disk, and the engine there while it runs.
+
+    ``options`` are further ones of the engine.
+    """
+
+    options: Sequence[str] = ()
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -43,6 +48,12 @@ class EngineHost:
     @property
     def endpoint(self) -> str:
         return f"unix://{self.directory}/engine.sock"
+
+    def load_from(self, archive: Path) -> None:
+        """Load images from what ``docker save`` has written."""
+        with archive.open("rb") as saved:
+            load = ["docker", "--host", self.endpoint, "load"]
+            subprocess.run(load, stdin=saved, check=True, capture_output=True)
 
     def load(self, *images: str) -> None:
         """Copy images from the engine of the other tests."""
@@ -69,12 +80,17 @@ class EngineHost:
             ),
             *("--containerd", str(self._containerd)),
             *("--data-root", str(self.directory / "docker"), "--exec-root", str(self._state)),
+            *self.options,
         )
         self._await(self.answers, "dockerd")
 
     def answers(self) -> bool:
         ask = ["docker", "--host", self.endpoint, "version"]
         return subprocess.run(ask, capture_output=True, check=False).returncode == 0
+
+    def memory(self) -> int:
+        """Return how much memory the engine itself has, in bytes."""
+        return int(psutil.Process(self._running["dockerd"].pid).memory_info().rss)
 
     def stop(self) -> None:
         """Ask the engine to end, as a restart of the service does: it ends its containers first."""

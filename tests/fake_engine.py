@@ -25,7 +25,9 @@ from jobctl.engines.base import (
     Facts,
     Image,
     Network,
+    Node,
     Process,
+    Traits,
     Transfer,
     Usage,
 )
@@ -97,6 +99,7 @@ class FakeEngine:
     """
 
     name = "docker"
+    traits = Traits()
 
     def __init__(
         self,
@@ -125,6 +128,9 @@ class FakeEngine:
     @property
     def local_socket(self) -> str | None:
         return self._local_socket
+
+    def nodes(self) -> list[Node]:
+        return []
 
     def version(self) -> str:
         with self._asked():

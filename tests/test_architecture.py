@@ -58,6 +58,7 @@ ADAPTERS = {
         "engines.podman",
         "engines.podman_values",
     ),
+    *("engines.swarm", "engines.swarm_values"),
 }
 ENTRANCE = "__main__"
 

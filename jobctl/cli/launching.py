@@ -75,6 +75,10 @@ def run(
     memory: Annotated[str | None, typer.Option(help="Memory limit, such as 512m.")] = None,
     cpus: Annotated[float | None, typer.Option(min=0.01, help="CPU limit, in cores.")] = None,
     gpus: Annotated[str | None, typer.Option(help="GPUs: all, or how many.")] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EXPRESSION", help="On a Swarm: nodes, as in node.labels.gpu==true."),
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option(min=0.1, help="Seconds to wait until it is ready.")
     ] = None,
@@ -118,6 +122,7 @@ def run(
         "cpus": cpus,
         "gpus": int(gpus) if gpus and gpus.isdecimal() else gpus,
         "launch_timeout": timeout,
+        "constraints": constraint or None,
     }
     changes |= {key: value for key, value in given.items() if value is not None}
     if ttl is not None:

@@ -106,6 +106,13 @@ def confinement(subject: Subject) -> Answer:
     facts = subject.facts
     mandatory = " and ".join(facts.mandatory) or "neither AppArmor nor SELinux"
     asked = "no capabilities and no new privileges, as jobctl asks for each container"
+    if relaxed := subject.engine.traits.relaxed:
+        less = f"{mandatory}; no capabilities, but {' and '.join(relaxed)}"
+        return warning(
+            f"seccomp profile {facts.seccomp or 'none'}; {less}",
+            'set "no-new-privileges": true in /etc/docker/daemon.json of all nodes, or use Docker '
+            "25 or later on them",
+        )
     if facts.seccomp is None:
         return problem(
             f"no seccomp: containers may make every system call; {mandatory}; {asked}",
@@ -158,6 +165,8 @@ def complaints(subject: Subject) -> Answer:
     found = [text.removeprefix("WARNING: ") for text in subject.facts.warnings]
     if found:
         return warning("; ".join(found), "see the engine's own manual")
+    if lacks := subject.engine.traits.lacks:
+        return warning(f"it has no {'; no '.join(lacks)}", "see what that means: docs/scaling.md")
     return ok("nothing")
 
 

@@ -19,6 +19,8 @@ _BRIDGE_UNFILTERED = "bridge-nf-call-iptables is disabled"
 
 def apart(subject: Subject) -> Answer:
     """Look whether the containers of different jobs can reach each other."""
+    if subject.engine.traits.cluster:
+        return ok("each job has a network of its own, encrypted, on which nothing else is")
     found = subject.engine.network(NETWORK)
     if found is None:
         return ok(f"the network {NETWORK} is made with the first job")
@@ -49,6 +51,8 @@ def make_anew(subject: Subject) -> list[str]:
 
 def addresses(subject: Subject) -> Answer:
     """Look whether jobs can be reached past their gateways, at their containers' addresses."""
+    if subject.engine.traits.cluster:
+        return ok("no node has a way to them")
     found, here = subject.engine.network(NETWORK), subject.engine.local_socket is not None
     if subject.facts.rootless or not (found and (_routed(found.subnets) or not here)):
         seen = "this host has no way to the addresses of containers"

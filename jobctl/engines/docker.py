@@ -28,7 +28,9 @@ from jobctl.engines.base import (
     Facts,
     Image,
     Network,
+    Node,
     Process,
+    Traits,
     Transfer,
     Usage,
 )
@@ -70,6 +72,7 @@ class DockerEngine:
     """A Docker Engine, or one that speaks its API."""
 
     name = "docker"
+    traits = Traits()
 
     def __init__(
         self,
@@ -116,6 +119,9 @@ class DockerEngine:
     def local_socket(self) -> str | None:
         scheme, _, path = self.endpoint.partition("://")
         return path if scheme == "unix" else None
+
+    def nodes(self) -> list[Node]:
+        return []
 
     @translated
     def version(self) -> str:

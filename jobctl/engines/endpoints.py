@@ -168,8 +168,15 @@ def _podman(endpoint: Endpoint) -> Engine:
     return PodmanEngine(endpoint.url, chosen_by=endpoint.chosen_by, patience=endpoint.patience)
 
 
+def _swarm(endpoint: Endpoint) -> Engine:
+    from jobctl.engines.swarm import SwarmEngine
+
+    return SwarmEngine(endpoint.url, tls=endpoint.tls, chosen_by=endpoint.chosen_by)
+
+
 # An adapter is imported when one of its kind is asked for. The names are those of ``EngineKind``.
 KINDS: Mapping[str, Kind] = {
     "docker": Kind(_docker, docker_endpoints),
     "podman": Kind(_podman, podman_endpoints),
+    "swarm": Kind(_swarm, docker_endpoints),
 }

@@ -29,7 +29,9 @@ from jobctl.engines.base import (
     Facts,
     Image,
     Network,
+    Node,
     Process,
+    Traits,
     Transfer,
     Usage,
 )
@@ -56,6 +58,7 @@ class PodmanEngine:
     """A Podman, of root or of an ordinary user."""
 
     name = "podman"
+    traits = Traits()
 
     def __init__(
         self, endpoint: str, *, chosen_by: str = "the caller", patience: int | None = None
@@ -93,6 +96,9 @@ class PodmanEngine:
     @property
     def local_socket(self) -> str | None:
         return self._compatible.local_socket
+
+    def nodes(self) -> list[Node]:
+        return []
 
     def version(self) -> str:
         return f"{self._version} (API {_COMPATIBLE})"
