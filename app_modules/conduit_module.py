@@ -1,7 +1,7 @@
 """Conduit's relay server: browse a data file and watch it change.
 
-Behind the gateway it speaks plain HTTP on loopback and needs no configuration file: everything
-is on its command line.
+Behind the gateway it speaks plain HTTP where that alone reaches it, and needs no configuration
+file: everything is on its command line.
 """
 
 import shlex
@@ -16,6 +16,7 @@ __all__ = ["gen_cert", "gen_config", "get_launch_cmd", "get_password"]
 def get_launch_cmd(job: Mapping[str, Any]) -> str:
     """Serve the data file that the user named, or the sample that comes with the image."""
     options = job["options"]
-    command = [job["app_path"], "--address", "127.0.0.1", "--port", str(job["app_port"])]
+    command = [job["app_path"], "--address", job["listen"]]
+    command += ["--port", str(job["app_port"])]
     command += ["--doc-root", options["doc_root"]]
     return shlex.join(command + (job["args"] or [options["sample"]]))

@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from jobctl import places, ports
+from jobctl import paths, ports
 from jobctl.config import Config, catalogue, in_force
 from jobctl.errors import ImageMissing, JobctlError
 from jobctl.job import Job, Status, from_dict, job_id_of, port_of, to_dict
@@ -30,6 +30,7 @@ from jobctl.schema import EngineKind, Section
 
 if TYPE_CHECKING:  # what these import takes a while, and most commands don't need it
     from jobctl.batch import Arrived, Outcome
+    from jobctl.contexts import Seen
     from jobctl.engines.base import Engine
     from jobctl.images import ListedImage, Source
     from jobctl.launch import Launch
@@ -69,12 +70,12 @@ class Broker:
     @cached_property
     def owner(self) -> str:
         """The caller's user name, from the uid: the environment can say anything."""
-        return places.caller()
+        return paths.caller()
 
     @cached_property
     def directory(self) -> Path:
         """The caller's directory for records and files."""
-        return places.directory(self.config.general.user_dir_base, self.owner)
+        return paths.directory(self.config.general.user_dir_base, self.owner)
 
     @cached_property
     def catalogue(self) -> Config:
@@ -218,10 +219,12 @@ class Broker:
         from jobctl import launch, lifetimes, orders
 
         order, section, general = preparation.order, preparation.section, self.config.general
+        address = orders.bind_address(order, section, default=general.bind_address)
+        orders.check_exposure(address, cluster=self.engine.traits.cluster)
         return launch.Launch(
             preparation=preparation,
             owner=self.owner,
-            bind_address=orders.bind_address(order, section, default=general.bind_address),
+            bind_address=address,
             job_domain=general.job_domain,
             ttl=lifetimes.ttl(section, general),
             report=self.report,
@@ -271,7 +274,7 @@ class Broker:
         return ports.candidates(
             self.config.general.port_range,
             wanted=launch.preparation.order.port,
-            address=launch.bind_address,
+            address=launch.bind_address if self.ledger.place.here else None,
             holders={**published(self.engine.containers(running=True)), **holders},
             more=lambda: published(self.engine.containers()),
             busy=self.ledger.locks.busy,
@@ -286,6 +289,19 @@ class Broker:
     def jobs_of_everybody(self) -> list[Job]:
         """Return all users' jobs, as far as the engine knows them; without their hashes."""
         return jobs_of_everybody(self.engine)
+
+    def jobs_of_contexts(self, *, everybody: bool = False) -> list[Seen]:
+        """Return the caller's jobs, or those of everybody, on the engines of all contexts."""
+        from jobctl import contexts
+        from jobctl.engines import docker_contexts, endpoints
+
+        kind = self.engine_kind or self.config.general.engine
+
+        def connect(name: str) -> Engine:
+            return endpoints.connect(kind, context=name, patience=contexts.ANSWER_S)
+
+        names = docker_contexts.names()
+        return contexts.look(names, connect, self.registry, everybody=everybody)
 
     def job(self, ref: str) -> Job:
         """Return one of the caller's jobs, by id or port.
@@ -458,8 +474,8 @@ class Broker:
         if not self.ledger.elsewhere(job):
             return None
         return (
-            f"{job.job_id} is on another engine, {job.engine_id}; name its --context, or set "
-            f"DOCKER_HOST, or forget it with: jobctl rm --force {job.job_id}"
+            f"{job.job_id} is on another engine, {job.engine_id}; name its --context or --engine, "
+            f"or set DOCKER_HOST, or forget it with: jobctl rm --force {job.job_id}"
         )
 
     def _keeps(self, job: Job) -> str | None:

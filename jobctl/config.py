@@ -17,7 +17,7 @@ import msgspec
 
 from jobctl import ownership, yamlfile
 from jobctl.errors import JobctlError, UsageError
-from jobctl.places import find, shipped, user_file
+from jobctl.paths import find, shipped, user_file
 from jobctl.schema import APP_NAME, APP_NAME_EXPECTED, Build, File, General, Section, size_of
 from jobctl.validation import check
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -21,6 +22,7 @@ GATEWAY_IMAGE = "jobctl/gateway"
 UNPRIVILEGED_UID = 65532
 """Whom containers run as when the caller is root."""
 
+GATEWAY_MEMORY = "128m"
 GATEWAY_CPU_SHARES = 2048
 """Twice those of an app, which must not keep its own gateway from answering."""
 
@@ -57,7 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a job's containers need to know beyond the job: from the caller, the host, the module.
 
     ``files`` and ``secrets`` are host paths that the app, or whatever holds the port, may read.
-    ``app_port`` is where the app listens. ``user`` is ``uid:gid``, that of the job's files; the
+    ``listen`` and ``app_port`` are where the app listens, ``app_host`` is where its gateway finds
+    it. ``user`` is ``uid:gid``, that of the job's files; the
     section may give the app another.
     """
 
@@ -66,6 +69,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     network: str
     app_port: int
     command: Sequence[str]
+    listen: str = gateway.LOOPBACK
+    app_host: str = gateway.LOOPBACK
     entrypoint: bool = False
     env: Mapping[str, str] = {}
     healthcheck: Sequence[str] = ()
@@ -81,10 +86,10 @@ def gateway_spec(job: Job, settings: Settings, config_path: str) -> ContainerSpe
     return ContainerSpec(
         name=owner_name(job.job_id),
         image=GATEWAY_IMAGE,
-        command=gateway.command(config_path, settings.app_port),
+        command=gateway.command(config_path, settings.app_port, settings.app_host),
         user=settings.user,
         labels=labels_of(job, "gateway"),
-        memory=bytes_of("128m"),
+        memory=bytes_of(GATEWAY_MEMORY),
         cpus=settings.section.cpus,
         cpu_shares=GATEWAY_CPU_SHARES,
         pids=64,
@@ -100,6 +105,7 @@ def gateway_spec(job: Job, settings: Settings, config_path: str) -> ContainerSpe
         network=settings.network,
         healthcheck=Healthcheck(command=gateway.healthcheck_command(settings.app_port)),
         stop_grace=2,
+        **_placement(settings.section, beside=True),
     )
 
 
@@ -154,7 +160,21 @@ def app_spec(job: Job, settings: Settings, *, joins: str | None) -> ContainerSpe
         cap_add=section.cap_add,
         healthcheck=_healthcheck(settings),
         stop_grace=section.stop_grace,
+        # The one that it joins has chosen, and reserved for both.
+        **({} if joins else _placement(section, beside=False)),
     )
+
+
+def _placement(section: Section, *, beside: bool) -> dict[str, Any]:
+    """Return where in a cluster a job's first container may go; with the app ``beside`` it."""
+    memory = section.reserve_memory and bytes_of(section.reserve_memory)
+    own = bytes_of(GATEWAY_MEMORY) if beside else 0
+    return {
+        "constraints": section.constraints,
+        "reserve_memory": memory and memory + own,
+        "reserve_cpus": section.reserve_cpus,
+        "moves": section.on_node_loss == "restart",
+    }
 
 
 BYPASS = "reachable past the gateway"

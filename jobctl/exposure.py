@@ -11,10 +11,12 @@ import socket
 import struct
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Protocol
 
 from jobctl import hosts
 
 TIMEOUT_S = 1
+THERE_TIMEOUT_S = 5
 _LISTENING = "0A"  # TCP_LISTEN of the kernel's net/tcp_states.h
 
 
@@ -32,6 +34,27 @@ def open_ports(
     if seen is not None and not seen.difference(own):
         return set()
     return reached(addresses, wanted.difference(own))
+
+
+class _Connects(Protocol):
+    def __call__(self, address: str, port: int, *, timeout: float) -> bool | None: ...
+
+
+def open_there(
+    addresses: Iterable[str], suspects: Collection[int], connects: _Connects
+) -> set[int] | None:
+    """Return at which of the ``suspects`` a job can be reached from its engine's host.
+
+    ``connects`` tells whether that host gets to an address. ``None``: nothing can be told.
+    """
+    found = {
+        port: connects(address, port, timeout=THERE_TIMEOUT_S)
+        for address in addresses
+        for port in suspects
+    }
+    if not found or None in found.values():
+        return None
+    return {port for port, connected in found.items() if connected}
 
 
 def listening(pid: int) -> set[int] | None:

@@ -13,6 +13,7 @@ from typing import Literal
 from jobctl.errors import JobctlError
 
 Auth = Literal["digest", "basic"]
+LOOPBACK = "127.0.0.1"
 
 _PORTS = (8443, 8444)
 """Where the gateway listens inside its container; the second if the app beside it has the first."""
@@ -28,6 +29,8 @@ SPOOL_FILE_BYTES = 65536
 _SPOOL = "/var/spool/lighttpd"
 _ANSWERS = "/etc/lighttpd/answers.lua"
 _WORKERS = 2
+APP_ADDRESS = "/tmp/app-address.conf"  # noqa: S108, inside the container
+FOLLOW_EVERY_S = 1
 LOOK_EVERY_S = 0.02
 RESTART_PAUSE_S = 0.5
 
@@ -78,7 +81,7 @@ class Gateway:
     """What one job's gateway enforces. Paths are absolute, as inside its container.
 
     ``realm`` is the one that a digest password file was made for. Without ``auth`` everybody is
-    let in, and there is no ``password_file``.
+    let in, and there is no ``password_file``. ``app_host`` is where the app is, if not beside it.
     """
 
     certificate: str
@@ -87,6 +90,7 @@ class Gateway:
     auth: Auth | None
     realm: str
     app_port: int
+    app_host: str = LOOPBACK
 
     @property
     def port(self) -> int:
@@ -98,7 +102,7 @@ def own_port(app_port: int) -> int:
     return next(port for port in _PORTS if port != app_port)
 
 
-def command(config_path: str, app_port: int) -> list[str]:
+def command(config_path: str, app_port: int, app_host: str = LOOPBACK) -> list[str]:
     """Return what runs the gateway with the configuration at ``config_path``, until SIGTERM.
 
     It opens its port once the app listens. A gateway that is asked for the app before that takes
@@ -107,6 +111,9 @@ def command(config_path: str, app_port: int) -> list[str]:
     If lighttpd ends, it is started again in the same container: a restarted container would have
     a network namespace of its own, and the app stay behind in the old one. Only a lighttpd that
     never opened its port ends the container, with its exit status.
+
+    An ``app_host`` that is a name leads to another address whenever the app is started anew, while
+    lighttpd looks names up but once: then it is started again too.
     """
     # A process group of its own: when lighttpd is asked to end, it signals all of its group.
     start = '/bin/busybox setsid /usr/sbin/lighttpd -D -f "$0" &'
@@ -114,7 +121,7 @@ def command(config_path: str, app_port: int) -> list[str]:
     # There are workers once the port is open. Those that lost their parent answer, and hold it.
     script = f"""\
 trap 'exit 0' TERM
-until {_connects(app_port)} 2>/dev/null; do sleep {LOOK_EVERY_S}; done
+{_follow(app_host, app_port) if app_host != LOOPBACK else _await_app(app_port)}
 {start}
 until [ $(pidof lighttpd | wc -w) -gt {_WORKERS} ]; do
     kill -0 $! 2>/dev/null || {{ wait $!; exit; }}
@@ -135,9 +142,43 @@ def healthcheck_command(app_port: int) -> list[str]:
     return ["/bin/busybox", "sh", "-c", f"{_connects(own_port(app_port))} && {_connects(app_port)}"]
 
 
-def _connects(port: int) -> str:
+def _connects(port: int, host: str = LOOPBACK) -> str:
     # Debian's busybox has no `nc -z`; with -e it connects, runs the command and hangs up.
-    return f"nc -w 2 127.0.0.1 {port} -e /bin/busybox true"
+    return f"nc -w 2 {host} {port} -e /bin/busybox true"
+
+
+def _await_app(port: int) -> str:
+    return f"until {_connects(port)} 2>/dev/null; do sleep {LOOK_EVERY_S}; done"
+
+
+def _follow(host: str, port: int) -> str:
+    """Return what waits until an app is found by its name, and ends lighttpd when it has moved.
+
+    The address is in a file that the configuration reads. For as long as the name has it alone,
+    nobody connects to the app to see.
+    """
+    # The first server in the answer is the resolver itself.
+    return f"""\
+addresses() {{ nslookup {host} 2>/dev/null | sed -n '3,$s/^Address: //p' | sort -u; }}
+find() {{
+    for one in $(addresses); do
+        if {_connects(port, "$one")} 2>/dev/null; then
+            printf 'var.app = "%s"\n' "$one" > {APP_ADDRESS}.new
+            mv {APP_ADDRESS}.new {APP_ADDRESS}
+            echo "$one"
+            return
+        fi
+    done
+    return 1
+}}
+until app=$(find); do sleep {LOOK_EVERY_S}; done
+while sleep {FOLLOW_EVERY_S}; do
+    now=$(addresses)
+    if [ "$now" ] && [ "$now" != "$app" ] && one=$(find) && [ "$one" != "$app" ]; then
+        app=$one
+        killall -9 lighttpd
+    fi
+done &"""
 
 
 def render_config(gateway: Gateway) -> str:
@@ -264,7 +305,10 @@ def _proxy(gateway: Gateway) -> str:
     # A backend that did not answer is asked again at the next full second, not later.
     # An open WebSocket counts as a request being read; other clients get lighttpd's 60 s.
     # proxy.header could not mend redirects: it has to know in advance by which names clients come.
+    local = gateway.app_host == LOOPBACK
+    host = f'"{LOOPBACK}"' if local else "var.app"
     return f"""\
+{"" if local else f'include "{APP_ADDRESS}"'}
 server.upload-dirs = ("/tmp", "{_SPOOL}")
 server.upload-temp-file-size = {SPOOL_FILE_BYTES}
 server.stream-request-body = 2
@@ -275,7 +319,7 @@ $REQUEST_HEADER["Upgrade"] != "" {{ server.max-read-idle = {SILENT_STREAM_S} }}
 magnet.attract-response-start-to = ("{_ANSWERS}")
 proxy.header = ("upgrade" => "enable")
 proxy.server = ("" => ((
-    "host" => "127.0.0.1", "port" => {gateway.app_port},
+    "host" => {host}, "port" => {gateway.app_port},
     "disable-time" => 0, "tcp-fin-propagate" => "enable"
 )))
 """

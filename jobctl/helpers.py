@@ -1,7 +1,8 @@
 """What app modules import: a default for each of the four functions, and means to write files.
 
-``job`` is a dict with the keys of the job object, plus ``args`` (list of str), ``app_port`` (int:
-where the app has to listen), ``directory`` (str: where the user is), ``command`` (list of str: the
+``job`` is a dict with the keys of the job object, plus ``args`` (list of str), ``listen`` (str) and
+``app_port`` (int: where the app has to listen), ``nodes`` (lists of a name and an address: the
+hosts of a cluster), ``directory`` (str: where the user is), ``command`` (list of str: the
 section's, filled in, or ``None``) and ``options`` (the further keys of the app's section).
 """
 
@@ -87,10 +88,18 @@ def write_file(job: Mapping[str, Any], suffix: str, data: str | bytes) -> str:
 def leaf_subjects(job: Mapping[str, Any]) -> certs.Subjects:
     """Return the names and addresses at which a job's clients may look for it."""
     bound = ipaddress.ip_address(job["bind_address"])
-    return certs.Subjects.of(
+    if elsewhere := job.get("reached_at"):
+        known = [] if bound.is_unspecified else [bound]
+        return certs.Subjects.of(
+            [*elsewhere["names"], "localhost", f"job-{job['port']}.localhost"],
+            ["127.0.0.1", "::1", *elsewhere["addresses"], *known],
+        )
+    own = certs.Subjects.of(
         [*hosts.names(), "localhost", f"job-{job['port']}.localhost", *_site_name(job)],
         ["127.0.0.1", "::1", *(hosts.addresses() if bound.is_unspecified else [bound])],
     )
+    nodes = job.get("nodes") or []
+    return own | certs.Subjects.of([name for name, _ in nodes], [at for _, at in nodes if at])
 
 
 def _site_name(job: Mapping[str, Any]) -> list[str]:

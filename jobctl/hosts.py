@@ -23,8 +23,17 @@ def names() -> tuple[str, ...]:
     return tuple(dict.fromkeys([name(), socket.getfqdn()]))
 
 
-def urls(protocol: str, bind_address: str, port: int, domain: str | None) -> tuple[str, str]:
+def urls(
+    protocol: str,
+    bind_address: str,
+    port: int,
+    domain: str | None,
+    *,
+    exposed_as: str | None = None,
+) -> tuple[str, str]:
     """Return where programs find a job, and what to open in a browser.
+
+    ``exposed_as`` is the name of its host, for a job that is not on loopback; without, this one's.
 
     Browsers keep cookies and storage by host name, whatever the port: what they open has a name
     that no other job has, if there is one. Names below ``localhost`` lead browsers to loopback
@@ -36,7 +45,7 @@ def urls(protocol: str, bind_address: str, port: int, domain: str | None) -> tup
     elif address.is_loopback:
         name = own = str(address)
     else:
-        name = names()[-1]
+        name = exposed_as or names()[-1]
         own = f"job-{port}.{domain}" if domain else name
     return f"{protocol}://{name}:{port}/", f"{protocol}://{own}:{port}/"
 

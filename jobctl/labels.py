@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
+from jobctl.engines.base import FILES_LABEL
 from jobctl.errors import JobctlError
 from jobctl.job import KEYS, Job, Status, from_dict
 from jobctl.schema import CONTROL
@@ -105,5 +106,5 @@ def _check(labels: Mapping[str, str]) -> None:
 
 
 def _further(name: str) -> bool:
-    known = name in (ROLE, CREATED, BUILD) or name.removeprefix(PREFIX) in KEYS
+    known = name in (ROLE, CREATED, BUILD, FILES_LABEL) or name.removeprefix(PREFIX) in KEYS
     return name.startswith(PREFIX) and not known

@@ -70,6 +70,7 @@ class Launch:
         Raises:
             JobctlError: it failed, and nothing of it is left.
         """
+        self.ledger.place.check_verifiable(self.bind_address)
         ready = self if self.secret else self.protected()
         return ready._on_first_free(ports, intent="run", launch=True)
 
@@ -119,14 +120,21 @@ class Launch:
     def _record(self, port: int, intent: str) -> Job:
         """Write the record before anything exists that it speaks of."""
         app, protocol = self.preparation.app, self.section.protocol
-        url, open_url = hosts.urls(protocol, self.bind_address, port, self.job_domain)
+        place = self.ledger.place
+        url, open_url = hosts.urls(
+            protocol,
+            self.bind_address,
+            port,
+            self.job_domain if place.here else None,
+            exposed_as=place.name,
+        )
         now, idle_timeout = int(time.time()), self.section.idle_timeout
         job = Job(
             job_id=job_id_of(port),
             app=app.name,
             port=str(port),
             protocol=protocol,
-            host=hosts.name(),
+            host=place.host,
             owner=self.owner,
             job_root=self.ledger.job_root,
             app_path=self.section.server_path,
@@ -145,7 +153,7 @@ class Launch:
             app_port=self.section.app_port or port,
             ready_path=self.section.ready_path,
             login_path=self.section.login_path if self.password_line else None,
-            relaxed=containers.relaxed(self.section),
+            relaxed=[*containers.relaxed(self.section), *self.ledger.engine.traits.relaxed],
             intent=intent,
         )
         with self.ledger.registry.edit() as jobs:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobctl import halting, jobfiles, labels, lifetimes
+from jobctl import halting, jobfiles, labels, lifetimes, place
 from jobctl.errors import JobctlError, Unwritable
 from jobctl.job import Job, Status, is_job_id, port_of
 from jobctl.labels import app_name, owner_name
 from jobctl.locks import Busy
 from jobctl.observation import app_condition, app_of, in_order, main_pid, observe
+from jobctl.place import Place
 from jobctl.progress import Report
 from jobctl.registry import Registry
 
@@ -56,6 +57,12 @@ class Ledger:
     def facts(self) -> Facts:
         """What the engine says of itself."""
         return self.engine.facts()
+
+    @cached_property
+    def place(self) -> Place:
+        """Where the engine's jobs run; of a cluster, each job itself says where it does."""
+        here = self.engine.local_socket is not None or self.engine.traits.cluster
+        return place.of(self.facts, here=here)
 
     def elsewhere(self, job: Job) -> bool:
         """Tell whether a job is on another engine than this one, which knows nothing of it."""
@@ -98,7 +105,7 @@ class Ledger:
         changes = {
             job.job_id: observe(self.engine, job, listed.get(job.job_id, []))
             for job in seen.values()
-            if job.intent is None and (job.job_id in listed or not self.elsewhere(job))
+            if job.intent is None and not self._is_another(job, listed.get(job.job_id, []))
         }
         unsettled += self._with_files().difference(seen, listed)
         try:
@@ -109,6 +116,8 @@ class Ledger:
                             jobs[job_id] = job
             for job_id in unsettled:
                 self._settle(job_id)
+            for job_id, job in changes.items():
+                self._bring_together(job, listed.get(job_id, []))
         except Unwritable as error:
             # What there is can be told all the same; the records are put right another time.
             self.report(f"{error}; this is how it is, whatever the records say")
@@ -118,17 +127,48 @@ class Ledger:
     def _with_files(self) -> set[str]:
         return set(filter(is_job_id, jobfiles.job_ids(self.directory)))
 
+    def look(self) -> list[Job]:
+        """Return the user's jobs on this engine as they are, and put nothing right."""
+        seen, listed = self.registry.read(), self.containers()
+        return [
+            observe(self.engine, job, listed.get(job.job_id, []))
+            for job in seen.values()
+            if not self._is_another(job, listed.get(job.job_id, []))
+        ]
+
     def containers(self, job_id: str | None = None) -> defaultdict[str, list[Container]]:
         """Return the containers of the user's jobs, or of one job, by job id."""
-        wanted = [f"{labels.JOB_ID}={job_id}" if job_id else labels.JOB_ID]
-        return _by_job(self.engine.containers([*wanted, f"{labels.JOB_ROOT}={self.job_root}"]))
+        return _by_job(self.engine.containers(self._labels(job_id)))
+
+    def _labels(self, job_id: str | None) -> list[str]:
+        """Return what tells the containers of this user's jobs, or of one of them, from others."""
+        wanted = f"{labels.JOB_ID}={job_id}" if job_id else labels.JOB_ID
+        return [wanted, f"{labels.JOB_ROOT}={self.job_root}"]
+
+    def _own_containers(self, job_id: str) -> list[Container]:
+        """Return the containers of a job, unless this engine has another job of that name.
+
+        On two hosts a directory may have the same name, and each its own ``job_8000``.
+        """
+        found = self.containers(job_id)[job_id]
+        job = self.registry.read().get(job_id)
+        return [] if job and self._is_another(job, found) else found
+
+    def _is_another(self, job: Job, found: Sequence[Container]) -> bool:
+        return self.elsewhere(job) and not {one.id for one in found} & {*job.container_ids}
 
     def erase(self, job_id: str) -> None:
         """Remove all there is of a job: containers, files, record, in this order.
 
         Whatever stops it half-way, the record still says that there is something to remove.
         """
-        halting.remove(self.engine, [one.id for one in self.containers(job_id)[job_id]])
+        from jobctl.engines.base import FILES_LABEL
+
+        found = in_order(self._own_containers(job_id), reverse=True)
+        halting.remove(self.engine, [container.id for container in found])
+        left = self.engine.local_socket is None or self.engine.traits.cluster
+        if left or any(FILES_LABEL in one.labels for one in found):
+            self.engine.sweep(self._labels(job_id))
         jobfiles.remove(self.directory, job_id)
         self.registry.drop(job_id)
 
@@ -169,6 +209,15 @@ class Ledger:
         except Unwritable as error:
             self.report(f"{job.job_id} is stopped, but {error}")
         return stopped
+
+    def _bring_together(self, job: Job, found: Sequence[Container]) -> None:
+        """Let a container follow the one that it joins, which its cluster has on another host."""
+        for container in found:
+            if not container.apart or job.ended:
+                continue
+            self.report(f"{job.job_id} went to {job.host}, its app is brought there")
+            with suppress(Busy, JobctlError), self.locks.held(port_of(job.job_id), timeout=0):
+                self.engine.start(container.id)
 
     def _settle(self, job_id: str) -> None:
         """Finish or undo what a process left half-done, if it is no longer at it."""

@@ -21,6 +21,7 @@ def observe(engine: Engine, job: Job, found: Sequence[Container]) -> Job:
     if job.status not in KNOWN_STATUSES:
         return job
     status, reason = status_of(job, found)
+    job = placed(job, found)
     if status == Status.LAUNCHED:
         job, cut = _without_its_app(engine, job, found)
         if cut:
@@ -40,6 +41,16 @@ def observe(engine: Engine, job: Job, found: Sequence[Container]) -> Job:
     )
 
 
+def placed(job: Job, found: Iterable[Container]) -> Job:
+    """Return a job of a cluster as being on the host where the container is that has its port."""
+    owner = next(iter(in_order(found)), None)
+    if owner is None or owner.host is None or owner.address is None:
+        return job
+    address = f"[{owner.address}]" if ":" in owner.address else owner.address
+    url = f"{job.protocol}://{address}:{job.port}/"
+    return job.with_(host=owner.host, url=url, open_url=url)
+
+
 def _ended_at(job: Job, status: str, condition: Condition | None) -> int | None:
     """Return when a job ended that was not known to have: as the engine says, else just now."""
     if status not in ENDED:
@@ -55,16 +66,19 @@ def status_of(job: Job, found: Sequence[Container]) -> tuple[str, str | None]:
     if len(found) < max(1, len(job.container_ids)):
         return Status.LOST, "one of its containers was removed" if found else None
     states = {container.state for container in found}
+    if any(container.apart for container in found):
+        return Status.UNHEALTHY, "its gateway went to another node, the app is brought there"
     if states == {"running"}:
         if any(container.health == "unhealthy" for container in found):
             return Status.UNHEALTHY, "its health check fails"
         return Status.LAUNCHED, None
-    if states & {"running", "paused", "restarting"}:
+    if states & {"running", "paused", "restarting", "starting"}:
         app = app_of(found)
         if app is not None and app.state in ("exited", "dead"):
             return Status.EXITED, None
         return Status.UNHEALTHY, "; ".join(
             f"its {container.labels.get(labels.ROLE)} is {container.state}"
+            + (f": {container.reason}" if container.reason else "")
             for container in in_order(found)
             if container.state != "running"
         )

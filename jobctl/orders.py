@@ -148,6 +148,19 @@ def bind_address(order: Order, section: Section, *, default: str) -> str:
     return str(address)
 
 
+def check_exposure(address: str, *, cluster: bool) -> None:
+    """Make sure that a job may be published where it will be.
+
+    Raises:
+        UsageError: a cluster can't publish on one address alone.
+    """
+    if cluster and address not in ("0.0.0.0", "::"):  # noqa: S104, compared
+        raise UsageError(
+            f"{address} is one address, and a cluster publishes a job on all those of the node "
+            "that runs it; use --bind 0.0.0.0 if that is meant, or general.bind_address: 0.0.0.0"
+        )
+
+
 def password(order: Order, app: App, *, owner: str) -> tuple[str | None, Secret]:
     """Return the line for the password file and what proves knowledge of the password.
 

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 ARGS = "{args}"
-NAMES = ("port", "host_port", "job_id", "job_root", "owner", "url", "directory")
-"""``port`` is where the app listens, ``host_port`` where clients connect, ``directory`` where
-the app was launched from; the others are keys of the job object."""
+NAMES = ("listen", "port", "host_port", "job_id", "job_root", "owner", "url", "directory")
+"""``listen`` and ``port`` are where the app listens, ``host_port`` where clients connect,
+``directory`` where the app was launched from; the others are keys of the job object."""
 
 _NUMBER = re.compile(r"\{(\{number(?::[^{}]*)?\})\}|\{number(:[^{}]*)?\}")
 _WIDTH = re.compile(":0([1-9])")

@@ -14,17 +14,17 @@ def candidates(
     port_range: tuple[int, int],
     *,
     wanted: int | None,
-    address: str,
+    address: str | None,
     holders: Mapping[int, str],
     more: Callable[[], Mapping[int, str]],
     busy: Callable[[int], bool],
 ) -> Iterator[int]:
     """Yield the ports to try, one after the other.
 
-    ``holders`` says in words who holds a port, as far as that is known at little cost; ``more``
-    is called for all the others once a port turns out to be held. ``busy`` tells whether another
-    launch is trying one now. All this saves tries and makes for good messages: the engine has the
-    last word.
+    ``address`` is where they are to be bound, ``None`` if not on this host. ``holders`` says in
+    words who holds a port, as far as that is known at little cost; ``more`` is called for all the
+    others once a port turns out to be held. ``busy`` tells whether another launch is trying one
+    now. All this saves tries and makes for good messages: the engine has the last word.
 
     Raises:
         UsageError: the port that is ``wanted`` is outside the range.
@@ -41,7 +41,7 @@ def candidates(
             continue
         if busy(port):
             known[port] = "a launch under way"
-        elif hosts.is_bound(address, port):
+        elif address and hosts.is_bound(address, port):
             known[port] = hosts.holder(port) or "another process"
         else:
             yield port

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from jobctl import certs, containers, gateway, helpers, jobfiles, orders, startup
+from jobctl import certs, containers, farness, gateway, helpers, jobfiles, orders, startup
 from jobctl.apps import App
-from jobctl.engines.base import Bind
+from jobctl.engines.base import Bind, Node
 from jobctl.errors import JobctlError
 from jobctl.job import Job, to_dict
+from jobctl.labels import app_name
 from jobctl.ledger import Ledger
 from jobctl.orders import Order
 from jobctl.placeholders import fill, fill_command
@@ -87,6 +88,7 @@ class Preparation:
             auth=startup.auth_of(job),
             realm=self.section.realm or self.app.name,
             app_port=self._app_port(job),
+            app_host=self._app_host(job),
         )
         jobfiles.write_private(
             self._file(job, "_gateway.conf"), gateway.render_config(settings).encode()
@@ -117,6 +119,8 @@ class Preparation:
             secrets.append(".pem")
         return containers.Settings(
             section=section,
+            listen=self.ledger.engine.traits.listen,
+            app_host=self._app_host(job),
             app_port=self._app_port(job),
             user=user,
             network=engine.ensure_network(containers.NETWORK),
@@ -127,15 +131,31 @@ class Preparation:
             files=[job.config] if job.config else [],
             secrets=[str(self._file(job, suffix)) for suffix in secrets],
             binds=binds,
-            masks=containers.shield(binds, state=self.ledger.directory, socket=engine.local_socket),
-            working_dir=str(self.order.directory) if section.mount_cwd else None,
+            masks=self._masks(binds),
+            working_dir=str(self.order.directory) if self._directory_shown(binds) else None,
         )
 
     def _binds(self, values: Mapping[str, str]) -> list[Bind]:
         where, how = str(self.order.directory), self.section.mount_cwd
-        own = [Bind(source=where, target=where, read_only=how == "ro")] if how else []
         mounts = [containers.parse_mount(fill(text, values)) for text in self.section.mounts]
-        return [*own, *mounts, *self.order.mounts]
+        mounts += self.order.mounts
+        if not how:
+            return mounts
+        if not self.ledger.place.here:
+            farness.check_directory(self.ledger, where, mounts, writes=how == "rw")
+            return mounts
+        return [Bind(source=where, target=where, read_only=how == "ro"), *mounts]
+
+    def _masks(self, binds: Sequence[Bind]) -> list[str]:
+        if not self.ledger.place.here:
+            farness.check_mounts(binds, self.ledger.facts)
+            return []
+        socket = self.ledger.engine.local_socket
+        return containers.shield(binds, state=self.ledger.directory, socket=socket)
+
+    def _directory_shown(self, binds: Sequence[Bind]) -> bool:
+        where = str(self.order.directory)
+        return bool(self.section.mount_cwd) and any(bind.target == where for bind in binds)
 
     def _env(self, values: Mapping[str, str]) -> dict[str, str]:
         own = {name: fill(str(value), values) for name, value in self.section.env.items()}
@@ -155,10 +175,14 @@ class Preparation:
 
     def _seen(self, job: Job) -> Mapping[str, object]:
         """Return a job as app modules see it."""
-        command = self.section.command
+        command, place = self.section.command, self.ledger.place
+        there = {"names": [*place.names], "addresses": [*place.addresses]}
         return to_dict(job) | {
+            "reached_at": None if place.here else there,
             "args": self._args,
+            "listen": self.ledger.engine.traits.listen,
             "app_port": self._app_port(job),
+            "nodes": [[node.name, node.address] for node in self._nodes],
             "directory": str(self.order.directory),
             "command": command and fill_command(command, self._values(job), self._args),
             "options": dict(self.section.options),
@@ -168,6 +192,15 @@ class Preparation:
     def _args(self) -> list[str]:
         return list(self.order.args or self.section.args)
 
+    @cached_property
+    def _nodes(self) -> list[Node]:
+        return self.ledger.engine.nodes()
+
+    def _app_host(self, job: Job) -> str:
+        """Return where the gateway finds the app."""
+        cluster = self.ledger.engine.traits.cluster
+        return app_name(job.job_id) if cluster else gateway.LOOPBACK
+
     def _app_port(self, job: Job) -> int:
         """Return the port on which the app has to listen."""
         return self.section.app_port or int(job.port)
@@ -175,6 +208,7 @@ class Preparation:
     def _values(self, job: Job) -> Mapping[str, str]:
         """Return what placeholders stand for."""
         return {
+            "listen": self.ledger.engine.traits.listen,
             "port": str(self._app_port(job)),
             "host_port": job.port,
             "job_id": job.job_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -20,12 +21,14 @@ class Wish:
     """Which job is wanted here: ``ref`` is its id or port there.
 
     ``command`` is what runs jobctl there, for the login shell; ``local_port`` has to be had.
+    ``told_here`` returns it where that host has an engine only, and its jobs are on record here.
     """
 
     destination: ssh.Destination
     ref: str
     command: str = "jobctl"
     local_port: int | None = None
+    told_here: Callable[[], Job] | None = None
 
     @property
     def job_id(self) -> str:
@@ -33,6 +36,8 @@ class Wish:
 
     def line(self, *words: str) -> str:
         """Return the line that runs a command of jobctl there, for a person to type."""
+        if self.told_here:
+            return f"{self.command} {shlex.join(words)}"
         return f"ssh {self.destination.line} {shlex.quote(' '.join([self.command, *words]))}"
 
 
@@ -53,6 +58,8 @@ def ask(connection: ssh.Connection, wish: Wish) -> Job:
         Untold: the host could not tell; it may, a moment later.
         JobctlError: there is no jobctl there, or what it says makes no sense.
     """
+    if wish.told_here:
+        return _running(wish.told_here(), wish)
     host = wish.destination.host
     said = connection.run(f"{wish.command} inspect {wish.job_id} --json")
     if said.code == ssh.FAILED or not connection.alive:
@@ -66,10 +73,15 @@ def ask(connection: ssh.Connection, wish: Wish) -> Job:
     if said.code != 0:
         reason = said.errors.strip() or f"{wish.command} ended with {said.code}"
         raise Untold(f"{host}: {reason.removeprefix('jobctl: ')}")
-    job = _read(said.output, wish)
+    return _running(_read(said.output, wish), wish)
+
+
+def _running(job: Job, wish: Wish) -> Job:
     if job.ended or job.status == Status.REGISTERED:
         start = wish.line("start", job.job_id)
-        raise Ended(f"{job.job_id} on {host} is {job.status}; start it there: {start}")
+        raise Ended(
+            f"{job.job_id} on {wish.destination.host} is {job.status}; start it there: {start}"
+        )
     return job
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jobctl import certs
-from jobctl.engines.base import Container
+from jobctl.engines.base import FILES_LABEL, Container
 from jobctl.job import Job
 from jobctl.ledger import Ledger
 from jobctl.observation import in_order
@@ -39,9 +39,14 @@ def revive(
         if left is not None and left > RENEW_DAYS:
             # The record may be that of a start that was killed just after a renewal.
             certificate = ledger.directory / f"{job.job_id}.crt"
-            return job.with_(tls_fingerprint=certs.fingerprint(certificate.read_bytes()))
-        report(Step("renewing the certificate", depth=1))
-        return preparation().renew_certificate(job)
+            job = job.with_(tls_fingerprint=certs.fingerprint(certificate.read_bytes()))
+        else:
+            report(Step("renewing the certificate", depth=1))
+            job = preparation().renew_certificate(job)
+        for container in found:
+            if FILES_LABEL in container.labels:
+                ledger.engine.refresh(container.id)
+        return job
     report(Step(f"making anew what {job.job_id} has lost", depth=1))
     anew = preparation()
     for container in reversed(found):

@@ -105,6 +105,13 @@ Capability = Annotated[str, _text("[A-Za-z_]{1,40}", "the name of a capability, 
 Requirement = Annotated[
     str, _text(f"[A-Za-z0-9][^{CONTROL}]*", "a pip requirement such as marimo==0.9.1")
 ]
+Constraint = Annotated[
+    str,
+    _text(
+        r"[A-Za-z][A-Za-z0-9._-]*(==|!=)[A-Za-z0-9][A-Za-z0-9 :\-_./*()?+\[\]^|]*",
+        "a placement constraint such as node.labels.gpu==true",
+    ),
+]
 DebianPackage = Annotated[
     str, _text(r"[a-z0-9][a-z0-9.+-]+(=[A-Za-z0-9.+:~-]+)?", "the name of a Debian package")
 ]
@@ -112,6 +119,8 @@ DebianPackage = Annotated[
 # Each has its line in ``jobctl.engines.endpoints`` too.
 EngineKind = Literal[
     "docker",  # also what speaks its API
+    "podman",
+    "swarm",
 ]
 ENGINE_KINDS: tuple[EngineKind, ...] = get_args(EngineKind)
 
@@ -219,15 +228,16 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
         Word | list[Word] | None,
         Meta(
             description="What runs in the container: one line, split as a shell would, or a list "
-            "of words. {port} is where to listen, {args} what the user gave after --; without "
-            "{args} that goes to the end. null: server_path, else what the image itself runs."
+            "of words. {listen} and {port} are where to listen, {args} what the user gave after "
+            "--; without {args} that goes to the end. null: server_path, else what the image "
+            "itself runs."
         ),
     ] = None
     args: Annotated[list[Word], Meta(description="The {args} of users who give none.")] = []
     app_port: Annotated[
         Port | None,
         Meta(
-            description="Where the app listens, on 127.0.0.1, behind its gateway; null: on the "
+            description="Where the app listens, on {listen}, behind its gateway; null: on the "
             "port of the job, which is free there too."
         ),
     ] = None
@@ -316,6 +326,28 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
         list[Capability],
         Meta(max_length=64, description="Linux capabilities to leave the app, such as NET_RAW."),
     ] = []
+    constraints: Annotated[
+        list[Constraint],
+        Meta(
+            description="On a Swarm: the nodes that come in question, such as "
+            "node.labels.gpu==true; all must hold."
+        ),
+    ] = []
+    reserve_memory: Annotated[
+        Size | None,
+        Meta(description="On a Swarm: memory that its node must have left for it, such as 2g."),
+    ] = None
+    reserve_cpus: Annotated[
+        Annotated[float, Meta(ge=0.01, le=4096)] | None,
+        Meta(description="On a Swarm: CPU time that its node must have left for it, in cores."),
+    ] = None
+    on_node_loss: Annotated[
+        Literal["restart", "report"],
+        Meta(
+            description="On a Swarm, when its node is lost: restart it on another one, or report "
+            "it and wait for that node."
+        ),
+    ] = "restart"
     options: dict[str, Any] = {}
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from jobctl.errors import JobctlError, UsageError
 
@@ -32,7 +34,7 @@ _DESTINATION = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.@+-]*@)?[A-Za-z0-9_:][A-Z
 _PAUSE_S = 0.02
 _END_S = 2
 _MASTER = (
-    *("-M", "-N", "-T"),
+    *("-M", "-T"),
     *("-o", "ControlPersist=no"),  # it would go on behind our back
     *("-o", "ExitOnForwardFailure=yes"),
     *("-o", "ClearAllForwardings=yes"),  # the configuration's own, which are for other sessions
@@ -41,8 +43,14 @@ _MASTER = (
     *("-o", "PermitLocalCommand=no"),
     *("-o", "ServerAliveInterval=10"),
     *("-o", "ServerAliveCountMax=3"),
-    *("-o", "ConnectTimeout=30"),
 )
+_CONNECT_S = 30
+_SAY_SOMETHING = b"GET / HTTP/1.0\r\n\r\n"
+_WITHOUT_ASKING = ("-o", "BatchMode=yes")
+# Reads what we never write: it ends with us, however we end, and the connection with it.
+_UNTIL_WE_END = "cat"
+# Ctrl-C is for us, who have something to undo over the connection.
+_DEAF = ("sh", "-c", 'trap "" INT; exec "$0" "$@"')
 # What goes over the connection needs no configuration, and must not make one of its own.
 _SHARING = (
     *("-F", "none", "-T"),
@@ -88,6 +96,41 @@ class Destination:
         return shlex.join(word for word in self.words if word != "--")
 
 
+def of_url(url: str) -> tuple[Destination, str]:
+    """Return where ``ssh://[USER@]HOST[:PORT][/PATH]`` leads to, and its path.
+
+    Raises:
+        UsageError: it is no such URL.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f'"{url}": {error}; expected ssh://[USER@]HOST[:PORT]') from None
+    if parts.scheme != "ssh" or not parts.hostname or parts.password or parts.query:
+        raise UsageError(f'"{url}" leads to no host; expected ssh://[USER@]HOST[:PORT]')
+    # Not the host name of the library, which is in lower case: it may be an alias.
+    name = parts.netloc.rpartition("@")[2].removesuffix(f":{port}").strip("[]")
+    name = f"{parts.username}@{name}" if parts.username else name
+    return Destination.of(name, [f"Port={port}"] if port else []), parts.path.rstrip("/")
+
+
+def host_name(destination: Destination) -> str:
+    """Return the name or address that ssh would connect to, as its configuration says."""
+    try:
+        done = subprocess.run(
+            ["ssh", "-G", *destination.words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=COMMAND_TIMEOUT_S,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return destination.host
+    settings = dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
+    return settings.get("hostname") or destination.host
+
+
 @dataclass(frozen=True)
 class Said:
     """What a command on the host came to."""
@@ -100,9 +143,9 @@ class Said:
 class Connection:
     """A connection that is open as long as ``alive``."""
 
-    def __init__(self, process: subprocess.Popen[bytes], socket: Path, name: str) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], control: Path, name: str) -> None:
         self._process = process
-        self._socket = socket
+        self._socket = control
         self._name = name
 
     @property
@@ -126,6 +169,46 @@ class Connection:
                 _end(process, ask=False)
         return Said(process.returncode, output.decode(errors="replace"), errors)
 
+    def session(self, command: str, end: socket.socket) -> subprocess.Popen[bytes]:
+        """Run a command line there with both of its streams at one ``end`` of a pair of sockets.
+
+        What it complains of is in the ``log``. It is for the caller to see that it ends.
+        """
+        words: list[str | Path] = [*_DEAF, "ssh", *_SHARING, "-S", self._socket]
+        words += ["--", self._name, command]
+        with self.log.open("ab") as log:
+            return subprocess.Popen(words, stdin=end.fileno(), stdout=end.fileno(), stderr=log)
+
+    def connects(self, address: str, port: int, *, timeout: float) -> bool | None:
+        """Tell whether a web server listens at an address as seen from there.
+
+        ``None``: that can't be told within ``timeout`` seconds.
+        """
+        target = f"[{address}]" if ":" in address else address
+        command: list[str | Path] = ["ssh", *_SHARING, "-S", self._socket]
+        command += ["-W", f"{target}:{port}", "--", self._name]
+        try:
+            done = subprocess.run(
+                command, input=_SAY_SOMETHING, capture_output=True, timeout=timeout, check=False
+            )
+        except subprocess.TimeoutExpired as late:
+            return True if late.stdout else None
+        return done.returncode == 0 or bool(done.stdout)
+
+    @property
+    def directory(self) -> Path:
+        """Nobody else's, and gone with the connection."""
+        return self._socket.parent
+
+    @property
+    def log(self) -> Path:
+        """Where it is written what ssh, and what runs there, complain of."""
+        return self.directory / "log"
+
+    def complaints(self) -> str:
+        """Return the end of the log."""
+        return self.log.read_text(errors="replace")[-MOST_LOG:].strip() if self.log.exists() else ""
+
     def forward(self, local_port: int, address: str, port: int) -> bool:
         """Forward a port of this host's loopback to ``address`` as seen from there.
 
@@ -148,8 +231,13 @@ class Connection:
 
 
 @contextmanager
-def connected(destination: Destination) -> Iterator[Connection]:
+def connected(
+    destination: Destination, *, patience: int | None = None, ends_with_us: bool = False
+) -> Iterator[Connection]:
     """Connect to a host, as long as the block runs; ssh asks at the terminal for what it needs.
+
+    With ``patience`` it asks for nothing, and has so many seconds. With ``ends_with_us`` nothing
+    of it is left when this process is killed; the host has to let its user run commands.
 
     Raises:
         Disconnected: ssh could not connect.
@@ -157,25 +245,38 @@ def connected(destination: Destination) -> Iterator[Connection]:
     """
     directory = Path(tempfile.mkdtemp(prefix="jobctl-ssh-", dir="/tmp"))
     try:
-        socket, log = directory / "socket", directory / "log"
+        control, log = directory / "socket", directory / "log"
+        how = [*_MASTER, "-o", f"ConnectTimeout={patience or _CONNECT_S}"]
+        how += _WITHOUT_ASKING if patience else []
         # It complains of each try to reach a job that has stopped, and we say that ourselves.
-        command: list[str | Path] = ["ssh", "-E", log, *_MASTER, "-S", socket, *destination.words]
+        command: list[str | Path] = ["ssh", "-E", log, *how, "-S", control]
+        if ends_with_us:
+            command = [*_DEAF, *command, *destination.words, _UNTIL_WE_END]
+        else:
+            command += ["-N", *destination.words]
         try:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE if ends_with_us else subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
         except FileNotFoundError:
             raise JobctlError("there is no ssh on this host; install openssh-client") from None
         try:
-            while not socket.exists():
+            connection = Connection(process, control, destination.name)
+            while not control.exists():
                 if process.poll() is not None:
-                    said = log.read_text(errors="replace")[-MOST_LOG:] if log.exists() else ""
                     raise Disconnected(
                         f"ssh could not connect to {destination.name}: "
-                        f"{said.strip() or process.returncode}; try: ssh {destination.line} true"
+                        f"{connection.complaints() or process.returncode}; try: "
+                        f"ssh {destination.line} true"
                     )
                 time.sleep(_PAUSE_S)
-            yield Connection(process, socket, destination.name)
+            yield connection
         finally:
             _end(process)
+            if process.stdin:
+                process.stdin.close()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from urllib.parse import urlsplit
 
 from jobctl import exposure, gateway, passwords, probe
 from jobctl.containers import BYPASS
 from jobctl.engines.base import Condition
-from jobctl.errors import EngineRefused, EngineUnreachable, JobctlError
+from jobctl.errors import ClaimLost, EngineRefused, EngineUnreachable, JobctlError
 from jobctl.job import MASK, Job, Status
 from jobctl.ledger import Ledger
-from jobctl.observation import in_order, main_pid
+from jobctl.observation import in_order, main_pid, placed
 from jobctl.progress import Report, Step
 
 LOG_LINES = 10
+CLUSTER_CHECK_S = 0.25
 
 
 def start(
@@ -40,14 +43,17 @@ def start(
     ledger.registry.put(job, durable=False)
     new = job.intent == "run"
     restarts = {one: 0 if new else _restarts(ledger, one) for one in job.container_ids}
+    cluster = ledger.engine.traits.cluster
     report(Step("starting", depth=1))
     for container in job.container_ids:
         ledger.engine.start(container)
         if checkpoint:
             checkpoint()
+    job = placed(job, ledger.containers(job.job_id)[job.job_id]) if cluster else job
     report(Step("verifying", depth=1))
     try:
-        check = partial(_check_running, ledger, job, restarts, checkpoint)
+        look = partial(_check_running, ledger, job, restarts, checkpoint)
+        check = _seldom(look) if cluster else look
         waiting = _Waiting(job.app, report)
         probe.wait(target(ledger, job), secret, timeout=timeout, check=check, waiting=waiting)
         condition = ledger.engine.condition(job.container_ids[-1])
@@ -89,10 +95,12 @@ class _Waiting:
 
 def target(ledger: Ledger, job: Job) -> probe.Target:
     """Return how a job is verified."""
+    address, port = ledger.engine.answers_at(job.bind_address, int(job.port))
     trusted = [ledger.directory / "ca.crt", ledger.directory / f"{job.job_id}.crt"]
     return probe.Target(
-        address=probe.connect_address(job.bind_address),
-        port=int(job.port),
+        address=_address_of_node(ledger, job) or address,
+        port=port,
+        published=int(job.port),
         trusted="".join(path.read_text("ascii", "replace") for path in trusted if path.exists()),
         fingerprint=job.tls_fingerprint or "",
         auth=auth_of(job),
@@ -100,6 +108,11 @@ def target(ledger: Ledger, job: Job) -> probe.Target:
         path=job.ready_path,
         login_path=job.login_path,
     )
+
+
+def _address_of_node(ledger: Ledger, job: Job) -> str | None:
+    """Return where a job of a cluster answers: on the one of its hosts that runs it."""
+    return urlsplit(job.url).hostname if ledger.engine.traits.cluster else None
 
 
 def open_ports(ledger: Ledger, job: Job, condition: Condition | None = None) -> set[int] | None:
@@ -110,14 +123,18 @@ def open_ports(ledger: Ledger, job: Job, condition: Condition | None = None) -> 
     """
     engine = ledger.engine
     condition = condition or engine.condition(job.container_ids[-1])
-    if engine.local_socket is None or condition is None:
+    if condition is None:
         return None
     own = gateway.own_port(job.app_port or 0) if len(job.container_ids) > 1 else int(job.port)
     if condition.pid and exposure.listening(condition.pid) == {own}:
         return set()
     details = [found for one in job.container_ids if (found := engine.details(one))]
+    addresses = [address for one in details for address in one.addresses]
+    if engine.local_socket is None:
+        suspects = [job.app_port] if job.app_port else []
+        return exposure.open_there(addresses, suspects, engine.connects)
     return exposure.open_ports(
-        [address for one in details for address in one.addresses],
+        addresses,
         pid=condition.pid,
         suspects=[job.app_port] if job.app_port else [],
         own={published.container_port for one in details for published in one.publishes},
@@ -140,6 +157,19 @@ def _restarts(ledger: Ledger, container: str) -> int:
     return condition.restarts if condition else 0
 
 
+def _seldom(check: Callable[[], None]) -> Callable[[], None]:
+    """Return what checks only now and then: of a cluster it takes several requests."""
+    due = 0.0
+
+    def now_and_then() -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            check()
+            due = time.monotonic() + CLUSTER_CHECK_S
+
+    return now_and_then
+
+
 def _check_running(
     ledger: Ledger,
     job: Job,
@@ -153,7 +183,11 @@ def _check_running(
         now = ledger.engine.condition(container)
         if now is None:
             raise JobctlError(f"{job.job_id}: its container was removed; start it again")
-        if now.state != "running" or now.restarts > before:
+        if now.claim_lost:
+            raise ClaimLost(f"the port is taken: {now.reason}; choose another --port")
+        if now.reason:
+            raise JobctlError(f"{job.app} was not started: {now.reason}")
+        if now.state not in ("running", "starting") or now.restarts > before:
             code = f"{now.exit_code}, out of memory" if now.out_of_memory else str(now.exit_code)
             if container != job.container_ids[-1]:
                 raise _GatewayEnded(

@@ -7,7 +7,7 @@ set -eu
 missing=
 for wanted in chromium:chromium certutil:libnss3-tools curl:curl useradd:passwd faketime:faketime \
     testssl:testssl.sh strace:strace newuidmap:uidmap slirp4netns:slirp4netns \
-    rootlesskit:rootlesskit setpriv:util-linux ip:iproute2 docker-registry:docker-registry \
+    rootlesskit:rootlesskit podman:podman runc:runc catatonit:catatonit setpriv:util-linux ip:iproute2 docker-registry:docker-registry \
     ssh:openssh-client /usr/sbin/sshd:openssh-server crontab:cron systemd-analyze:systemd \
     zsh:zsh fish:fish man:man-db mandoc:mandoc; do
     command -v "${wanted%:*}" >/dev/null || missing="$missing ${wanted#*:}"

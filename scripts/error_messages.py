@@ -19,9 +19,20 @@ GAP = "…"
 IMPERATIVES = frozenset(
     {
         *("add", "allow", "ask", "bring", "call", "change", "check", "choose", "close"),
-        *("convert", "end", "expected", "free", "give", "go", "have", "install", "launch"),
+        *(
+            "convert",
+            "end",
+            "expected",
+            "expose",
+            "free",
+            "give",
+            "go",
+            "have",
+            "install",
+            "launch",
+        ),
         *("leave", "look", "make", "mend", "mount", "move", "name", "remove", "rename"),
-        *("return", "run", "save", "see", "send", "set", "start", "stop", "swap"),
+        *("return", "run", "save", "see", "send", "set", "show", "start", "stop", "swap"),
         *("take", "try", "uninstall", "use", "widen", "work", "write"),
     }
 )
@@ -42,8 +53,14 @@ EXCEPTIONS = {
     ("jobctl/broker.py", "…"): "said by `_elsewhere` and `_keeps`, which are listed",
     ("jobctl/images/build.py", "…: …. The last lines were:…"): "the engine's, with what it wrote",
     ("jobctl/config.py", "…"): "another message of this page, or that of a size, which is listed",
-    ("jobctl/engines/docker.py", "… (…)"): "one of the places that `connect` lists as tried",
-    ("jobctl/engines/endpoints.py", "no container engine answers; tried ……"): "`_advice` ends it",
+    ("jobctl/engines/sdk.py", "… (…)"): "one of the places that `connect` lists as tried",
+    ("jobctl/engines/podman.py", "… (…)"): "likewise",
+    ("jobctl/engines/podman.py", "… (that is no Podman, or one before 4.0)"): "likewise",
+    ("jobctl/engines/podman.py", "… (that is no socket of this host)"): "likewise",
+    ("jobctl/engines/docker.py", "… (…)"): "likewise",
+    ("jobctl/engines/swarm.py", "… (…)"): "likewise",
+    ("jobctl/startup.py", "… was not started: …"): "the cluster's, with the end of the app's log",
+    ("jobctl/engines/over_ssh.py", "… (…)"): "likewise",
     ("jobctl/labels.py", "labels of a job: …"): "shown to nobody: such labels are passed over",
     ("jobctl/labels.py", "labels of a job: … has control characters in it"): "likewise",
     ("jobctl/labels.py", "labels of a job: … is too long"): "likewise",
@@ -80,8 +97,8 @@ SUBJECTS = {
     ),
     "Launching": (
         *("jobctl/orders.py", "jobctl/passwords.py", "jobctl/ports.py", "jobctl/launch.py"),
-        *("jobctl/startup.py", "jobctl/probe/", "jobctl/conformance/", "jobctl/arrays.py"),
-        *("jobctl/batch.py", "jobctl/handouts.py"),
+        *("jobctl/startup.py", "jobctl/probe/", "jobctl/conformance/", "jobctl/farness.py"),
+        *("jobctl/arrays.py", "jobctl/batch.py", "jobctl/handouts.py", "jobctl/place.py"),
     ),
     "Jobs and records": (
         *("jobctl/broker.py", "jobctl/job.py", "jobctl/registry.py", "jobctl/locks.py"),

@@ -12,7 +12,7 @@ import string
 import struct
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
@@ -29,6 +29,11 @@ from jobctl.registry import Registry
 from tests.attack_site import victim
 from tests.bench import bench
 from tests.browser import browse
+from tests.far_host import far_host
+from tests.podman import Podman
+from tests.podman import rootful_podman as root_s
+from tests.podman import rootless_podman as user_s
+from tests.rootless import Unavailable
 from tests.site import installed, installed_for_all, shared_site, site, users_site
 from tests.ssh_site import distant_job, ssh_host
 
@@ -36,6 +41,7 @@ __all__ = [
     "bench",
     "browse",
     "distant_job",
+    "far_host",
     "installed",
     "installed_for_all",
     "shared_site",
@@ -230,6 +236,29 @@ def engine() -> Iterator[DockerEngine]:
     assert isinstance(found, DockerEngine)
     yield found
     found.close()
+
+
+@pytest.fixture(scope="session")
+def rootful_podman() -> Iterator[Podman]:
+    """Run a Podman of root's."""
+    with _podman(root_s()) as podman:
+        yield podman
+
+
+@pytest.fixture(scope="session")
+def rootless_podman() -> Iterator[Podman]:
+    """Run a Podman of an ordinary user."""
+    with _podman(user_s(f"{PREFIX}{secrets.token_hex(2)}")) as podman:
+        yield podman
+
+
+@contextmanager
+def _podman(runs: AbstractContextManager[Podman]) -> Iterator[Podman]:
+    try:
+        with runs as podman:
+            yield podman
+    except Unavailable as reason:
+        unavailable(str(reason))
 
 
 @pytest.fixture(scope="session")

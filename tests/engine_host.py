@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -30,15 +30,30 @@ class Unavailable(Exception):
 
 
 class EngineHost:
-    """A network and a disk, and the engine there while it runs."""
+    """A network and a disk, and the engine there while it runs.
+
+    ``options`` are further ones of the engine.
+    """
+
+    options: Sequence[str] = ()
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.enter: list[str] = []
+        """What programs are started with that are to be in another network than this thread's."""
+        self.listen: list[str] = []
+        """Options for where the engine answers beside its socket."""
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
     def endpoint(self) -> str:
         return f"unix://{self.directory}/engine.sock"
+
+    def load_from(self, archive: Path) -> None:
+        """Load images from what ``docker save`` has written."""
+        with archive.open("rb") as saved:
+            load = ["docker", "--host", self.endpoint, "load"]
+            subprocess.run(load, stdin=saved, check=True, capture_output=True)
 
     def load(self, *images: str) -> None:
         """Copy images from the engine of the other tests."""
@@ -55,15 +70,27 @@ class EngineHost:
         if "containerd" not in self._running:
             self._start_containerd()
         self._start(
-            *("dockerd", "--host", self.endpoint, "--pidfile", str(self._state / "pid")),
+            *(
+                "dockerd",
+                "--host",
+                self.endpoint,
+                *self.listen,
+                "--pidfile",
+                str(self._state / "pid"),
+            ),
             *("--containerd", str(self._containerd)),
             *("--data-root", str(self.directory / "docker"), "--exec-root", str(self._state)),
+            *self.options,
         )
         self._await(self.answers, "dockerd")
 
     def answers(self) -> bool:
         ask = ["docker", "--host", self.endpoint, "version"]
         return subprocess.run(ask, capture_output=True, check=False).returncode == 0
+
+    def memory(self) -> int:
+        """Return how much memory the engine itself has, in bytes."""
+        return int(psutil.Process(self._running["dockerd"].pid).memory_info().rss)
 
     def stop(self) -> None:
         """Ask the engine to end, as a restart of the service does: it ends its containers first."""
@@ -87,6 +114,10 @@ class EngineHost:
             if Path(one.mountpoint).is_relative_to(self.directory):
                 subprocess.run(["umount", "--lazy", one.mountpoint], check=True)
         shutil.rmtree(self._state)
+        self.fresh_network()
+
+    def fresh_network(self) -> None:
+        """Go to a network that nobody is on, as after a boot."""
         new_network()
 
     def close(self) -> None:
@@ -116,7 +147,7 @@ class EngineHost:
     def _start(self, program: str, *arguments: str) -> None:
         with (self.directory / f"{program}.log").open("wb") as log:
             self._running[program] = subprocess.Popen(
-                [program, *arguments],
+                [*self.enter, program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -27,7 +27,9 @@ from jobctl.engines.base import (
     Facts,
     Image,
     Network,
+    Node,
     Process,
+    Traits,
     Transfer,
     Usage,
 )
@@ -99,6 +101,7 @@ class FakeEngine:
     """
 
     name = "docker"
+    traits = Traits()
 
     def __init__(
         self,
@@ -127,6 +130,9 @@ class FakeEngine:
     @property
     def local_socket(self) -> str | None:
         return self._local_socket
+
+    def nodes(self) -> list[Node]:
+        return []
 
     def version(self) -> str:
         with self._asked():
@@ -166,6 +172,19 @@ class FakeEngine:
             created = _Running(id=self._new_id(), spec=spec)
             self._containers[created.id] = created
             return created.id
+
+    def refresh(self, container: str) -> None:
+        del container  # it sees the files themselves
+
+    def sweep(self, labels: Sequence[str]) -> None:
+        del labels  # nothing is left of what is gone
+
+    def answers_at(self, address: str, port: int) -> tuple[str, int]:
+        return address, port
+
+    def connects(self, address: str, port: int, *, timeout: float) -> bool | None:
+        del address, port, timeout
+        return None
 
     def start(self, container: str) -> None:
         with self._asked():

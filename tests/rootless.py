@@ -60,7 +60,8 @@ def account(
         os.chown(home, made.pw_uid, made.pw_gid)
         yield made
     finally:
-        subprocess.run(["userdel", name], check=True)
+        # Whatever is left of the user's processes waits to be noticed by who adopted it.
+        subprocess.run(["userdel", "--force", name], check=True)
 
 
 @contextmanager

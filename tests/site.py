@@ -173,6 +173,7 @@ class Site:
         """Remove what a test left."""
         for container in self.containers():
             self.engine.remove(container.id)
+        self.engine.sweep([f"jobctl.job_root={self.directory}/"])
         for recipe in (self.root / "images").glob("*"):
             command = ["docker", "image", "rm", "--force", f"jobctl/{recipe.name}"]
             subprocess.run(command, check=False, capture_output=True)

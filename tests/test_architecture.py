@@ -23,7 +23,7 @@ VALUES = {
     "validation",
     "yamlfile",
     "config",
-    "places",
+    "paths",
     "ownership",
     "engines.base",
 }
@@ -57,22 +57,16 @@ LEAF_TO_LEAF = {
 }
 # From here on each may import the leaves and what stands before it.
 STOREYS = [
-    *("authority", "helpers", "apps", "sources", "orders", "observation", "ledger", "startup"),
-    *(
-        "preparation",
-        "revival",
-        "launch",
-        "arrays",
-        "batch",
-        "reaping",
-        "broker",
-        "conformance",
-        "doctor",
-        "scaffold",
-    ),
+    *("authority", "helpers", "apps", "sources", "orders", "observation", "place", "ledger"),
+    *("contexts", "startup", "farness", "preparation", "revival", "launch", "arrays", "batch"),
+    *("reaping", "broker", "conformance", "doctor", "scaffold"),
     *("reach", "remote", "tunnel", "candidate", "trust"),
 ]
-ADAPTERS = {"engines.docker", "engines.docker_values", "engines.endpoints", "engines.greeting"}
+ADAPTERS = {
+    *("engines.carried", "engines.docker", "engines.docker_contexts", "engines.docker_values"),
+    *("engines.endpoints", "engines.greeting", "engines.over_ssh", "engines.podman"),
+    *("engines.podman_values", "engines.sdk", "engines.swarm", "engines.swarm_values"),
+}
 ENTRANCE = "__main__"
 
 
@@ -141,7 +135,8 @@ def allowed(importer: str) -> set[str]:
     if importer in LEAVES:
         return VALUES | {target for source, target in LEAF_TO_LEAF if source == importer}
     if importer in ADAPTERS:
-        return VALUES | ADAPTERS
+        # An engine of another host is reached by the same ssh as its jobs.
+        return VALUES | ADAPTERS | ({"ssh"} if importer == "engines.over_ssh" else set())
     if importer in STOREYS:
         below = VALUES | LEAVES | set(STOREYS[: STOREYS.index(importer)])
         return below | {"engines.endpoints"} if importer in ("broker", "doctor") else below

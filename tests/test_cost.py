@@ -27,7 +27,7 @@ FRONT = {
     *("cli", "cli.commands", "cli.context", "cli.progress", "cli.screen", "cli.shells"),
     *("cli.streams", "cli.words", "errors", "progress"),
 }
-RECORDS = {"job", "jobfiles", "locks", "ownership", "places", "registry"}
+RECORDS = {"job", "jobfiles", "locks", "ownership", "paths", "registry"}
 CONFIG = {"config", "durations", "placeholders", "schema", "validation", "yamlfile"}
 MSGSPEC = {"msgspec", "typing_extensions"}
 SDK = {"certifi", "charset_normalizer", "docker", "idna", "requests", "urllib3"}
@@ -66,7 +66,7 @@ def test_help_imports_the_parser_and_nothing_that_does_anything(tmp_path: Path) 
 def test_the_version_asks_the_engine_without_the_docker_sdk(tmp_path: Path) -> None:
     ours, others = imports("--version", env={"HOME": str(tmp_path)})
 
-    assert (ours, others) == (FRONT | {"engines", "engines.greeting", "places"}, TYPER)
+    assert (ours, others) == (FRONT | {"engines", "engines.greeting", "paths"}, TYPER)
 
 
 def test_completion_imports_what_reads_the_records(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobctl.engines.docker import DockerEngine
-from jobctl.engines.endpoints import KINDS, connect, docker_endpoints
+from jobctl.engines.endpoints import KINDS, connect, docker_endpoints, podman_endpoints
 from jobctl.errors import EngineUnreachable
 from jobctl.schema import ENGINE_KINDS
 
@@ -18,7 +18,13 @@ from jobctl.schema import ENGINE_KINDS
 @pytest.fixture(autouse=True)
 def contexts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let there be no engine chosen, but two contexts to choose."""
-    for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+    for name in (
+        "DOCKER_HOST",
+        "DOCKER_CONTEXT",
+        "DOCKER_TLS_VERIFY",
+        "DOCKER_CERT_PATH",
+        "CONTAINER_HOST",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
@@ -99,6 +105,51 @@ def test_the_engine_of_a_context_is_told_to_have_been_chosen_by_it(engine: Docke
     found.close()
 
     assert (facts.endpoint, facts.chosen_by) == (engine.endpoint, "the context real")
+
+
+def test_where_a_podman_is_looked_for(contexts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One's own goes before root's, and what is named before both."""
+    own = (f"unix://{contexts}/podman/podman.sock", "the usual place of a rootless Podman")
+    usual = ("unix:///run/podman/podman.sock", "the usual place")
+
+    def found(context: str | None = None) -> list[tuple[str, str]]:
+        return [(one.url, one.chosen_by) for one in podman_endpoints(context)]
+
+    assert found() == ([usual] if os.getuid() == 0 else [own, usual])
+
+    (contexts / "podman").mkdir()
+    (contexts / "podman/podman.sock").touch()
+    assert found() == [own, usual]
+
+    monkeypatch.setenv("CONTAINER_HOST", "unix:///elsewhere")
+    assert found() == [("unix:///elsewhere", "CONTAINER_HOST")]
+    assert found("big") == BIG
+
+
+@pytest.mark.parametrize(
+    ("host", "advice"),
+    [
+        (None, "podman.socket, or without systemd: podman system service"),
+        ("unix:///elsewhere", "Mend CONTAINER_HOST"),
+        ("ssh://core@elsewhere/run/podman.sock", "run jobctl on that host"),
+    ],
+)
+def test_how_to_have_a_podman_answer(
+    host: str | None, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if host:
+        monkeypatch.setenv("CONTAINER_HOST", host)
+
+    code, complaint = told("--engine", "podman", "ps", root=Path(os.environ["HOME"]))
+
+    assert (code, advice in complaint) == (1, True), complaint
+
+
+def test_an_engine_that_is_no_podman(engine: DockerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTAINER_HOST", engine.endpoint)
+
+    with pytest.raises(EngineUnreachable, match="that is no Podman"):
+        connect("podman")
 
 
 def test_every_kind_that_can_be_configured_has_an_adapter() -> None:

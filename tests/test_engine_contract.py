@@ -8,6 +8,7 @@ import ipaddress
 import json
 import socket
 import socketserver
+import subprocess
 import tarfile
 import threading
 import time
@@ -17,6 +18,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+import docker
 import pytest
 
 from jobctl.engines.base import (
@@ -33,8 +35,9 @@ from jobctl.engines.base import Publish as PublishedPort
 from jobctl.engines.docker import DockerEngine
 from jobctl.engines.endpoints import connect
 from jobctl.errors import ClaimLost, EngineRefused, EngineUnreachable, ImageMissing, JobctlError
-from tests.conftest import Traces, run_inside
+from tests.conftest import PREFIX, Traces
 from tests.fake_engine import KILLED, TERMINATED, FakeEngine, Program
+from tests.far_host import FarHost
 from tests.waiting import eventually
 
 FOREVER = ("sleep", "1000")
@@ -56,6 +59,7 @@ NO_ID = "0" * 64
 class Host(Protocol):
     """An engine, and what a test needs beside it."""
 
+    kind: str
     engine: Engine
     image: str
 
@@ -71,6 +75,8 @@ class Host(Protocol):
 
     def fail_once(self, container: str) -> None: ...
 
+    def uid(self, inside: int) -> int: ...
+
     def pause(self, container: str) -> None: ...
 
     def vanish(self, container: str) -> None: ...
@@ -78,6 +84,8 @@ class Host(Protocol):
 
 class FakeHost:
     """The engine in memory."""
+
+    kind = "docker"
 
     def __init__(self) -> None:
         self.fake = FakeEngine(images=["jobctl-test/tiny"], programs=PROGRAMS)
@@ -88,6 +96,9 @@ class FakeHost:
         self.pause = self.fake.pause
         self.vanish = self.fake.vanish
         self._names = iter(range(1000))
+
+    def uid(self, inside: int) -> int:
+        return inside
 
     def name(self) -> str:
         return f"jobctl-test-{next(self._names)}"
@@ -109,7 +120,9 @@ class FakeHost:
 class RealHost:
     """The real engine."""
 
-    def __init__(self, engine: DockerEngine, image: str, traces: Traces) -> None:
+    kind = "docker"
+
+    def __init__(self, engine: Engine, image: str, traces: Traces) -> None:
         self.engine: Engine = engine
         self.image = image
         self.traces = traces
@@ -130,7 +143,19 @@ class RealHost:
 
     def fail_once(self, container: str) -> None:
         # The init is spared by kill(2), which leaves out process 1, and reports the app's end.
-        run_inside(container, ["kill", "-KILL", "-1"])
+        api = self.traces.api
+        api.exec_start(api.exec_create(container, ["kill", "-KILL", "-1"])["Id"])
+
+    def uid(self, inside: int) -> int:
+        """Return who a user inside a container is on the engine's host."""
+        return inside
+
+    def run_inside(self, container: str, command: Sequence[str]) -> int:
+        api = self.traces.api
+        run = api.exec_create(container, command)["Id"]
+        api.exec_start(run)
+        code: int = api.exec_inspect(run)["ExitCode"]
+        return code
 
     def pause(self, container: str) -> None:
         self.traces.api.pause(container)
@@ -139,14 +164,69 @@ class RealHost:
         self.traces.api.remove_container(container, force=True)
 
 
-@pytest.fixture(params=["memory", pytest.param("docker", marks=pytest.mark.engine)])
+class RemoteHost(RealHost):
+    """The real engine of another machine, by ssh."""
+
+    def __init__(self, there: FarHost, engine: DockerEngine, image: str, traces: Traces) -> None:
+        super().__init__(engine, image, traces)
+        self.there = there
+
+    @contextmanager
+    def another_connection(self) -> Iterator[Engine]:
+        engine = self.there.connect()
+        yield engine
+        engine.close()
+
+    @contextmanager
+    def process_on(self, port: int) -> Iterator[None]:
+        with self.there.process_on(port):
+            yield
+
+    def fail_once(self, container: str) -> None:
+        command = ["docker", "--host", self.there.endpoint, "exec", container]
+        subprocess.run([*command, "kill", "-KILL", "-1"], check=False)
+
+
+@pytest.fixture(scope="module")
+def remote_host(far_host: FarHost, tiny_image: str) -> Iterator[RemoteHost]:
+    """Return an engine of another machine, which has the test image too."""
+    far_host.load(tiny_image)
+    engine = far_host.connect()
+    api = docker.APIClient(base_url=far_host.endpoint, version="auto")
+    traces = Traces(api, PREFIX + "f")
+    yield RemoteHost(far_host, engine, tiny_image, traces)
+    assert traces.containers() == {}
+    assert far_host.volumes() == []
+    api.close()
+    engine.close()
+
+
+# Sixteen connections at once, or four: that of an engine, an sshd takes fewer.
+NOT_BY_SSH = {
+    "test_of_many_who_claim_a_name_one_gets_it",
+    "test_sixteen_who_want_a_network_at_once_get_the_same",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each test the engine in memory, the real one, and that of another machine."""
+    if "host" in metafunc.fixturenames:
+        real = ["docker"] if metafunc.function.__name__ in NOT_BY_SSH else ["docker", "ssh"]
+        params = ["memory", *(pytest.param(name, marks=pytest.mark.engine) for name in real)]
+        metafunc.parametrize("host", params, indirect=True)
+
+
+@pytest.fixture
 def host(request: pytest.FixtureRequest) -> Iterator[Host]:
     """Return each kind of engine in turn, and remove what the test made on it."""
+    fixture = request.getfixturevalue
     if request.param == "memory":
         yield FakeHost()
         return
-    fixture = request.getfixturevalue
-    real = RealHost(fixture("engine"), fixture("tiny_image"), fixture("traces"))
+    if request.param == "ssh":
+        real: RealHost = fixture("remote_host")
+    else:
+        real = RealHost(fixture("engine"), fixture("tiny_image"), fixture("traces"))
     yield real
     real.traces.remove_containers()
     real.traces.remove_networks()
@@ -243,7 +323,7 @@ def log_of(host: Host, container: str, **how: Any) -> bytes:
 
 
 def test_the_engine_says_what_it_is(host: Host) -> None:
-    assert host.engine.name == "docker"
+    assert host.engine.name == host.kind
     assert host.engine.version()
 
 
@@ -253,7 +333,7 @@ def test_the_engine_says_how_it_is_run_and_reached(host: Host) -> None:
     assert facts.version == host.engine.version()
     assert facts.host
     assert facts.chosen_by
-    assert facts.transport == "socket"
+    assert facts.transport == ("ssh" if isinstance(host, RemoteHost) else "socket")
     assert not (facts.rootless and facts.remapped)
     # Other tests see that the limits hold.
     assert facts.unlimited.isdisjoint({"memory", "pids", "cpus"})
@@ -794,7 +874,7 @@ def test_cpu_time_and_bytes_are_counted(docker_host: RealHost) -> None:
     before = engine.usage([second])[second]
     with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
         size = sum(map(len, iter(lambda: client.recv(1 << 16), b"")))
-    assert run_inside(second, ["sh", "-c", "nc 127.0.0.1 9000 >/dev/null"]) == 0
+    assert docker_host.run_inside(second, ["sh", "-c", "nc 127.0.0.1 9000 >/dev/null"]) == 0
     after, quiet = engine.usage([first, second]).values()
 
     assert size > 100_000
@@ -880,8 +960,8 @@ def test_a_running_container_has_processes_of_its_user(host: Host) -> None:
         return [process for process in processes if process.command == "sleep 1000"]
 
     (process,) = eventually(found)  # the init comes first
-    assert process.uid == 65531
-    assert {process.uid for process in host.engine.processes(container)} == {65531}
+    assert process.uid == host.uid(65531)
+    assert {process.uid for process in host.engine.processes(container)} == {process.uid}
     assert process.pid > 0
 
 
@@ -996,7 +1076,7 @@ def test_an_app_can_write_to_its_scratch_space_only(docker_host: RealHost) -> No
 
 
 def test_the_root_file_system_is_writable_where_that_was_asked_for(docker_host: RealHost) -> None:
-    assert output_of(docker_host, "touch /here && echo ok", read_only=False, user="0:0") == "ok\n"
+    assert output_of(docker_host, "touch /bin/x && echo ok", read_only=False, user="0:0") == "ok\n"
 
 
 def test_a_mount_shows_at_its_target_and_is_read_only(

@@ -54,4 +54,4 @@ def test_args_are_words_of_their_own() -> None:
 def test_every_name_is_filled_in() -> None:
     text = "".join(f"{{{name}}}" for name in placeholders.NAMES)
 
-    assert placeholders.fill(text, dict.fromkeys(placeholders.NAMES, "x")) == "x" * 7
+    assert placeholders.fill(text, dict.fromkeys(placeholders.NAMES, "x")) == "x" * 8

@@ -157,11 +157,11 @@ def _engine(*, within: float) -> str | None:
 
 def _greeting(timeout: float) -> str | None:
     """Return what the usual engine says, ``None`` where something names another."""
-    from jobctl import places
+    from jobctl import paths
     from jobctl.engines import greeting
 
-    socket, path = greeting.usual_socket(), places.find()
-    if socket and path != places.shipped() / "config.yaml":
+    socket, path = greeting.usual_socket(), paths.find()
+    if socket and path != paths.shipped() / "config.yaml":
         from jobctl import config
 
         socket = socket if config.load(path).general.engine == "docker" else None

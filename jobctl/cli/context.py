@@ -102,12 +102,12 @@ def image_names(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _on_record(context: typer.Context) -> Iterable[Job]:
-    from jobctl import places
+    from jobctl import paths
     from jobctl.locks import Locks
     from jobctl.registry import Registry
 
     try:
-        directory = places.directory(_user_dir_base(context), places.caller())
+        directory = paths.directory(_user_dir_base(context), paths.caller())
         return Registry(directory, Locks(directory)).read().values()
     except _NOTHING_TO_OFFER:
         return []
@@ -115,10 +115,10 @@ def _on_record(context: typer.Context) -> Iterable[Job]:
 
 def _user_dir_base(context: typer.Context) -> str | None:
     """Return the setting; to read what comes with jobctl, which has none, would take a while."""
-    from jobctl import places
+    from jobctl import paths
 
-    path = places.find(context.find_root().params.get("config"))
-    if path == places.shipped() / "config.yaml":
+    path = paths.find(context.find_root().params.get("config"))
+    if path == paths.shipped() / "config.yaml":
         return None
     from jobctl import config
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import os
 import re
 import shlex
 import sys
@@ -83,6 +82,10 @@ def run(
         float | None, typer.Option(min=0.01, metavar="N", help="CPU limit, in cores.")
     ] = None,
     gpus: Annotated[str | None, typer.Option(metavar="N", help="GPUs: all, or how many.")] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EXPRESSION", help="On a Swarm: nodes, as in node.labels.gpu==true."),
+    ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(min=0.1, metavar="SECONDS", help="Seconds to wait until it is ready."),
@@ -155,6 +158,7 @@ def run(
         "cpus": cpus,
         "gpus": int(gpus) if gpus and gpus.isdecimal() else gpus,
         "launch_timeout": timeout,
+        "constraints": constraint or None,
     }
     changes |= {key: value for key, value in given.items() if value is not None}
     if ttl is not None:
@@ -177,7 +181,7 @@ def run(
     job = desk.run(wanted)
     if job.password_hash is None:
         generated = None  # the app has none
-    print(_launched_json(job, generated) if json else _launched(job, generated, desk.directory))
+    print(_launched_json(job, generated) if json else _launched(job, generated, desk))
     sys.stdout.flush()
     tell_end(job)
     if attach:
@@ -262,12 +266,15 @@ def _launched_json(job: Job, password: str | None) -> str:
     return render.as_json(to_dict(job, reveal=False) | ({"password": password} if password else {}))
 
 
-def _launched(job: Job, password: str | None, directory: os.PathLike[str]) -> str:
+def _launched(job: Job, password: str | None, desk: Broker) -> str:
+    from jobctl.cli.reaching import tunnel_line
     from jobctl.passwords import user_of
 
     address = render.one_line(job.open_url or job.url)
     lines = [f"{job.job_id} is running {job.app}, verified", f"  URL       {address}"]
-    check = ["curl", "--cacert", os.fspath(directory) + "/ca.crt"]
+    check = ["curl", "--cacert", f"{desk.directory}/ca.crt"]
+    if not desk.ledger.place.here and "localhost" in job.url:
+        lines.append(f"  get there {tunnel_line(desk, job)}")
     if job.password_hash and (user := user_of(job.password_hash)):
         lines.append(f"  user      {user}")
         how = "--digest" if job.hash_algorithm == "apache_md5_digest" else "--basic"

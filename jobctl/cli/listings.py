@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
@@ -17,6 +17,7 @@ from jobctl.errors import UsageError
 from jobctl.job import Job, Status, to_dict
 
 if TYPE_CHECKING:
+    from jobctl.contexts import Seen
     from jobctl.images import ListedImage
     from jobctl.provenance import Setting
     from jobctl.usage import JobUsage
@@ -109,6 +110,38 @@ def jobs(*, owners: bool = False) -> Listing[Job]:
         name=lambda job: job.job_id,
         as_object=lambda job: to_dict(job, reveal=False),
     )
+
+
+def jobs_of_contexts() -> Listing[tuple[str, Job]]:
+    """Return how jobs are listed with the contexts whose engines they are on."""
+
+    def of_job(column: Column[Job]) -> Column[tuple[str, Job]]:
+        link, colour = column.link, column.colour
+        return Column(
+            head=column.head,
+            text=lambda row: column.text(row[1]),
+            spare=column.spare,
+            least=column.least,
+            wide=column.wide,
+            colour=(lambda row: colour(row[1])) if colour else None,
+            link=(lambda row: link(row[1])) if link else None,
+        )
+
+    one = jobs(owners=True)
+    return Listing(
+        columns=[
+            Column(head="CONTEXT", text=lambda row: row[0]),
+            *map(of_job, one.columns),
+        ],
+        name=lambda row: one.name(row[1]),
+        as_object=lambda row: {"context": row[0], **one.as_object(row[1])},
+    )
+
+
+def context_object(seen: Seen) -> Mapping[str, Any]:
+    """Return what a context shows as a JSON object."""
+    jobs = [to_dict(job, reveal=False) for job in seen.jobs]
+    return {**asdict(replace(seen, jobs=())), "jobs": jobs}
 
 
 def _usage_object(usage: JobUsage) -> Mapping[str, Any]:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobctl.cli import listings
+from jobctl.cli import listings, render
 from jobctl.cli.context import AsJson, broker
 from jobctl.cli.listings import Output, OutputOption, chosen
 from jobctl.errors import UsageError
 
 if TYPE_CHECKING:
     from jobctl.broker import Broker
+    from jobctl.contexts import Seen
     from jobctl.job import Job
 
 AllUsers = Annotated[bool, typer.Option("--all-users", help="Jobs of all users of this engine.")]
+AllContexts = Annotated[
+    bool,
+    typer.Option(
+        "--all-contexts",
+        help="Jobs on the engines of all contexts, as `docker context ls` shows them.",
+    ),
+]
 Watch = Annotated[
     bool, typer.Option("--watch", "-w", help="Redraw the table each second, until Ctrl-C.")
 ]
@@ -33,6 +43,7 @@ def ps(
     context: typer.Context,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Ended jobs too.")] = False,
     all_users: AllUsers = False,
+    all_contexts: AllContexts = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print ids only, as -o name does.")
     ] = False,
@@ -42,10 +53,18 @@ def ps(
 ) -> None:
     """List your jobs.
 
+    With --all-contexts, engines that can't be asked are told on standard error, and it ends with
+    0 all the same.
+
     Example: jobctl ps --all
     """
     desk, listing = broker(context), listings.jobs(owners=all_users)
     wanted = chosen(output, json=json, names=quiet)
+    if all_contexts:
+        if watch:
+            raise UsageError("--watch looks at one engine; leave --all-contexts out")
+        _show_contexts(desk.jobs_of_contexts(everybody=all_users), wanted, ended=everything)
+        return
 
     def look() -> str:
         found = _jobs(desk, all_users=all_users)
@@ -98,6 +117,20 @@ def apps(context: typer.Context, output: OutputOption = None, json: AsJson = Fal
         for name, section in catalogue.apps.items()
     ]
     listings.APPS.show(found, wanted)
+
+
+def _show_contexts(found: Sequence[Seen], output: Output, *, ended: bool) -> None:
+    """Print jobs with their contexts; those that can't be asked are told beside, or in the JSON."""
+    kept = [replace(seen, jobs=[j for j in seen.jobs if ended or not j.ended]) for seen in found]
+    if output is Output.JSON:
+        print(render.as_json([listings.context_object(seen) for seen in kept]))
+        return
+    for seen in kept:
+        if seen.error:
+            where = render.one_line(seen.context or "-")
+            print(f"jobctl: {where}: {render.clean(seen.error)}", file=sys.stderr)
+    rows = [(seen.context or "-", job) for seen in kept for job in seen.jobs]
+    listings.jobs_of_contexts().show(rows, output)
 
 
 def _jobs(desk: Broker, *, all_users: bool) -> list[Job]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobctl.cli import render
 from jobctl.cli.context import broker, job_ids, progress
-from jobctl.errors import JobctlError
+from jobctl.errors import JobctlError, UsageError
 
 if TYPE_CHECKING:
+    from jobctl.broker import Broker
     from jobctl.job import Job
     from jobctl.remote import Wish
     from jobctl.tunnel import Tunnel
@@ -37,7 +41,8 @@ def open_command(
     """
     from jobctl import hosts
 
-    found = broker(context).job(job)
+    desk = broker(context)
+    found = desk.job(job)
     if found.ended:
         raise JobctlError(
             f"{found.job_id} is {found.status}; start it with: jobctl start {found.job_id}"
@@ -50,7 +55,31 @@ def open_command(
             print(render.clean(url))
             return
         progress(f"no browser is opened: {reason}")
-    print(render.clean(_route(found, url)))
+    print(render.clean(_there(desk, found, url) or _route(found, url)))
+
+
+def _there(desk: Broker, job: Job, url: str) -> str | None:
+    """Return how to get to a job whose engine is on another machine, if it is."""
+    place = desk.ledger.place
+    if place.here:
+        return None
+    lines = [f"{job.job_id} runs {job.app} on {place.host}"]
+    if not ipaddress.ip_address(job.bind_address).is_loopback:
+        return "\n".join([*lines, f"  open                {url}"])
+    return "\n".join(
+        [*lines, f"  type                {tunnel_line(desk, job)}", f"  open then           {url}"]
+    )
+
+
+def tunnel_line(desk: Broker, job: Job) -> str:
+    """Return the command that brings a job of an engine elsewhere to this machine."""
+    return f"{_line(desk)} tunnel {job.job_id}"
+
+
+def _line(desk: Broker) -> str:
+    kind = ["--engine", desk.engine_kind] if desk.engine_kind else []
+    context = ["--context", desk.context] if desk.context else []
+    return shlex.join(["jobctl", *kind, *context])
 
 
 def _route(job: Job, url: str) -> str:
@@ -72,8 +101,15 @@ def _route(job: Job, url: str) -> str:
 
 
 def tunnel(
-    host: Annotated[str, typer.Argument(metavar="[USER@]HOST", help="As for ssh.")],
-    job: Annotated[str, typer.Argument(metavar="JOB", help="Its id or port there.")],
+    context: typer.Context,
+    host: Annotated[
+        str,
+        typer.Argument(
+            metavar="[[USER@]HOST]",
+            help="As for ssh; without, a job of yours on an engine that is reached by ssh.",
+        ),
+    ],
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help="Its id or port there.")] = None,
     local_port: Annotated[
         int | None,
         typer.Option(
@@ -101,7 +137,7 @@ def tunnel(
 ) -> None:
     """Bring a job of another host to this machine through ssh, verified, until Ctrl-C.
 
-    Needs neither an engine nor a configuration here.
+    Needs neither an engine nor a configuration here, unless HOST has but an engine.
 
     Example: jobctl tunnel alice@host.example job_8000 --open
     """
@@ -109,12 +145,15 @@ def tunnel(
     from jobctl.ssh import Destination
     from jobctl.tunnel import opened
 
-    wish = Wish(
-        destination=Destination.of(host, options or ()),
-        ref=job,
-        command=remote_command,
-        local_port=local_port,
-    )
+    if job is None:
+        wish = _own(broker(context), host, options or (), local_port)
+    else:
+        wish = Wish(
+            destination=Destination.of(host, options or ()),
+            ref=job,
+            command=remote_command,
+            local_port=local_port,
+        )
     with opened(wish, progress) as way:
         print(render.clean(_ready(wish, way)), flush=True)
         try:
@@ -125,6 +164,29 @@ def tunnel(
             progress("the tunnel is closed")
             return
     raise JobctlError(f"the tunnel is closed: {reason}; start the job there, or open it anew")
+
+
+def _own(desk: Broker, ref: str, options: Sequence[str], local_port: int | None) -> Wish:
+    """Return the wish for a job of one's own, on an engine that is reached by ssh."""
+    from dataclasses import replace
+
+    from jobctl.remote import Wish
+    from jobctl.ssh import of_url
+
+    job, facts = desk.job(ref), desk.ledger.facts
+    if facts.transport != "ssh":
+        raise UsageError(
+            f"{job.job_id} is on {job.host}, whose engine is not reached by ssh; name a host with "
+            "jobctl, as in: jobctl tunnel alice@host.example job_8000"
+        )
+    destination, _ = of_url(facts.endpoint)
+    return Wish(
+        destination=replace(destination, options=(*destination.options, *options)),
+        ref=job.job_id,
+        command=_line(desk),
+        local_port=local_port,
+        told_here=lambda: desk.job(ref),
+    )
 
 
 def _ready(wish: Wish, way: Tunnel) -> str:
@@ -138,6 +200,8 @@ def _ready(wish: Wish, way: Tunnel) -> str:
             "the name is the same, and so the certificate fits"
         )
     trust = f"{wish.line('ca', 'export', '-')} > {file} && jobctl ca trust {file}"
+    if wish.told_here:
+        trust = "jobctl ca trust"
     return "\n".join([*lines, f"  trust   {trust}", "Ctrl-C closes it"])
 
 

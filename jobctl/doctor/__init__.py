@@ -49,6 +49,7 @@ LOOKS = (
     Look("cgroups", "what it limits with (cgroups)", engine.cgroups),
     Look("complaints", "what the engine warns of", engine.complaints),
     Look("restart", "jobs when the engine is restarted", engine.restart),
+    Look("differences", "what is otherwise than on Docker's", engine.differences),
     Look("network", "jobs apart from each other", network.apart),
     Look("addresses", "jobs at their containers' addresses", network.addresses),
     Look("images", "images of apps", images.current),

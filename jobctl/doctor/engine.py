@@ -12,6 +12,14 @@ from jobctl.engines.base import Facts
 from jobctl.errors import EngineUnreachable
 
 _ROOTLESS = "a rootless engine for each user keeps them apart: docs/security.md"
+_ELSEWHERE = (
+    "jobs run on another machine, which gets copies of each job's files; it has none of your "
+    "directories, and a --mount is one of its own"
+)
+_REACHED = {
+    "ssh": "jobs on its loopback are verified over that connection, and reached by jobctl tunnel",
+    "tls": "only jobs that are exposed (--bind) can be verified, and reached, from here",
+}
 _PROMISED = ("memory", "cpus", "pids")
 
 
@@ -44,7 +52,9 @@ def way(subject: Subject) -> Answer:
             "give the authority that signed it, as ca.pem in DOCKER_CERT_PATH, and set "
             "DOCKER_TLS_VERIFY=1",
         )
-    return ok({"socket": "a socket on this host"}.get(facts.transport, facts.transport))
+    if facts.transport == "socket":
+        return ok("a socket on this host")
+    return ok(f"{facts.transport}; {_ELSEWHERE}; {_REACHED[facts.transport]}")
 
 
 def isolation(subject: Subject) -> Answer:
@@ -96,6 +106,13 @@ def confinement(subject: Subject) -> Answer:
     facts = subject.facts
     mandatory = " and ".join(facts.mandatory) or "neither AppArmor nor SELinux"
     asked = "no capabilities and no new privileges, as jobctl asks for each container"
+    if relaxed := subject.engine.traits.relaxed:
+        less = f"{mandatory}; no capabilities, but {' and '.join(relaxed)}"
+        return warning(
+            f"seccomp profile {facts.seccomp or 'none'}; {less}",
+            'set "no-new-privileges": true in /etc/docker/daemon.json of all nodes, or use Docker '
+            "25 or later on them",
+        )
     if facts.seccomp is None:
         return problem(
             f"no seccomp: containers may make every system call; {mandatory}; {asked}",
@@ -148,11 +165,18 @@ def complaints(subject: Subject) -> Answer:
     found = [text.removeprefix("WARNING: ") for text in subject.facts.warnings]
     if found:
         return warning("; ".join(found), "see the engine's own manual")
+    if lacks := subject.engine.traits.lacks:
+        return warning(f"it has no {'; no '.join(lacks)}", "see what that means: docs/scaling.md")
     return ok("nothing")
 
 
 def restart(subject: Subject) -> Answer:
     """Say what becomes of jobs when the engine is restarted."""
     if subject.facts.live_restore:
-        return ok("they go on (live-restore)")
+        return ok("they go on")
     return ok("they end with it, and jobctl start brings them back")
+
+
+def differences(subject: Subject) -> Answer:
+    """State in what the engine differs for jobs, which they would else find out by surprise."""
+    return ok("; ".join(subject.facts.differences) or "nothing")

@@ -163,7 +163,11 @@ def authority_files(subject: Subject) -> Answer:
             anew,
             fixable=True,
         )
-    return ok(f"{certificate}: for this host and nobody else, {days:.0f} days left")
+    # Hosts of engines elsewhere, and the domain that a site has for jobs.
+    further = [one for one in sorted(names.names) if not host.cover(certs.Subjects.of([one], []))]
+    further += sorted(map(str, names.addresses - authority.host_subjects().addresses))
+    words = ", ".join(["this host", *further])
+    return ok(f"{certificate}: for {words} and nobody else, {days:.0f} days left")
 
 
 def renew_authority(subject: Subject) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from jobctl import hosts, startup
 from jobctl.containers import BYPASS, NETWORK
-from jobctl.doctor.finding import Answer, NotSeen, ok, problem, warning
+from jobctl.doctor.finding import Answer, NotSeen, ok, problem, unknown, warning
 from jobctl.doctor.subject import Subject
 from jobctl.engines.base import Network
 from jobctl.errors import JobctlError
@@ -19,6 +19,8 @@ _BRIDGE_UNFILTERED = "bridge-nf-call-iptables is disabled"
 
 def apart(subject: Subject) -> Answer:
     """Look whether the containers of different jobs can reach each other."""
+    if subject.engine.traits.cluster:
+        return ok("each job has a network of its own, encrypted, on which nothing else is")
     found = subject.engine.network(NETWORK)
     if found is None:
         return ok(f"the network {NETWORK} is made with the first job")
@@ -49,10 +51,15 @@ def make_anew(subject: Subject) -> list[str]:
 
 def addresses(subject: Subject) -> Answer:
     """Look whether jobs can be reached past their gateways, at their containers' addresses."""
-    found = subject.engine.network(NETWORK)
-    if subject.facts.rootless or not (found and _routed(found.subnets)):
+    if subject.engine.traits.cluster:
+        return ok("no node has a way to them")
+    found, here = subject.engine.network(NETWORK), subject.engine.local_socket is not None
+    if subject.facts.rootless or not (found and (_routed(found.subnets) or not here)):
         seen = "this host has no way to the addresses of containers"
         return ok(seen if found else "there are no containers yet")
+    if not here and subject.facts.transport != "ssh":
+        return unknown(f"what {subject.facts.host} gets to can't be seen from here")
+    host = "this host" if here else subject.facts.host
     words = ", ".join(found.subnets)
     ledger = subject.ledger
     found_open = [
@@ -65,10 +72,10 @@ def addresses(subject: Subject) -> Answer:
     if found_open:
         ids = ", ".join(job.job_id for job, _ in found_open)
         return warning(
-            f"whoever is on this host gets to {ids} past the gateway, as allow_bypass permits",
+            f"whoever is on {host} gets to {ids} past the gateway, as allow_bypass permits",
             "have the app listen on 127.0.0.1 alone",
         )
-    return ok(f"this host reaches {words}, where no job of yours listens beside its own port")
+    return ok(f"{host} reaches {words}, where no job of yours listens beside its own port")
 
 
 def exposed(subject: Subject) -> Answer:
@@ -88,12 +95,19 @@ def default_bind(subject: Subject) -> Answer:
     config = subject.broker.config
     address = config.general.bind_address
     if _is_loopback(address):
-        return ok(f"{address}: on this host only")
+        return ok(f"{address}: on {_host(subject)} only")
     origin = config.general_origins.get("bind_address")
     return warning(
         f"{address} in {origin}: each job is reached from the network, {_firewall(subject)}",
         "general.bind_address: 127.0.0.1, and --bind for those that are to be reached",
     )
+
+
+def _host(subject: Subject) -> str:
+    try:
+        return "this host" if subject.engine.local_socket else subject.facts.host
+    except (NotSeen, JobctlError):
+        return "its host"
 
 
 def _in_use(subject: Subject, network: Network) -> bool:

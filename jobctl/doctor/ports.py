@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from jobctl.doctor.finding import Answer, NotSeen, ok, problem, warning
+from jobctl.doctor.finding import Answer, NotSeen, ok, problem, unknown, warning
 from jobctl.doctor.subject import Subject
 from jobctl.errors import JobctlError
 from jobctl.job import Job, port_of
@@ -23,7 +23,8 @@ _FEW = 0.1
 def holders(subject: Subject) -> Answer:
     """Look who holds ports of the range, and how many are left."""
     low, high = subject.broker.config.general.port_range
-    listening = listeners(subject.broker.config.general.bind_address)
+    here = _engine_is_here(subject)
+    listening = listeners(subject.broker.config.general.bind_address) if here else {}
     known = {port_of(job.job_id): f"your {job.job_id}" for job in subject.jobs}
     held = {**listening, **_of_containers(subject), **known}
     inside = [f"{port}: {held[port]}" for port in sorted(held) if low <= port <= high]
@@ -32,6 +33,7 @@ def holders(subject: Subject) -> Answer:
     more = f" and {len(inside) - _SHOWN} more" if len(inside) > _SHOWN else ""
     words = f" ({'; '.join(inside[:_SHOWN])}{more})" if inside else ""
     seen = f"{free} of {low}-{high} are free{words}"
+    seen += "" if here else "; what other programs of its host have can't be seen from here"
     widen = "remove ended jobs with: jobctl prune, or widen general.port_range"
     if not free:
         return problem(seen, widen)
@@ -46,6 +48,8 @@ def holders(subject: Subject) -> Answer:
 def kernel(subject: Subject) -> Answer:
     """Look for ports of the range that the kernel gives to others as well."""
     low, high = subject.broker.config.general.port_range
+    if not _engine_is_here(subject):
+        return unknown("that of the engine's host can't be asked from here")
     first, last = map(int, (_KERNEL / "ip_local_port_range").read_text().split())
     reserved = (_KERNEL / "ip_local_reserved_ports").read_text()
     # Not the privileged ones, below 1024: the configuration takes none of them.
@@ -98,6 +102,13 @@ def _process(pid: int | None) -> str:
 def _collide(one: str, other: str) -> bool:
     addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in (one, other)]
     return addresses[0] == addresses[1] or any(address.is_unspecified for address in addresses)
+
+
+def _engine_is_here(subject: Subject) -> bool:
+    try:
+        return subject.engine.local_socket is not None
+    except (NotSeen, JobctlError):
+        return True
 
 
 def _of_containers(subject: Subject) -> Mapping[int, str]:

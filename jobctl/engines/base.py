@@ -12,6 +12,9 @@ from typing import IO, Literal, NamedTuple, Protocol
 
 import msgspec
 
+FILES_LABEL = "jobctl.files"
+"""Says with a container which files of its caller's host it has copies of, as a JSON list."""
+
 
 class Bind(msgspec.Struct, frozen=True, kw_only=True):
     """A host path that appears at ``target`` inside the container."""
@@ -45,9 +48,14 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     are in bytes and ``cpus`` in cores; ``cpu_shares`` is its weight beside other containers while
     all want more than there is; ``gpus`` is a number or ``all``; ``restarts`` is how often the
     engine restarts it after a failure. With ``joins``, the container shares the network
-    namespace of the container with that id. With ``entrypoint``, the image's own program runs and
-    ``command`` are its arguments; without those, the image's own. ``files`` and ``secrets`` are
-    files of the caller's host that it sees read-only at the same paths, wherever the engine is.
+    namespace of the container with that id; on a cluster it is beside it, on a network that only
+    the two are on. With ``entrypoint``, the image's own program runs and ``command`` are its
+    arguments; without those, the image's own. ``files`` and ``secrets`` are files of the caller's
+    host that it sees read-only at the same paths, wherever the engine is.
+
+    Only a cluster heeds the rest: ``constraints`` say which of its hosts come in question, in its
+    own words, ``reserve_memory`` (bytes) and ``reserve_cpus`` (cores) what such a host must have
+    left, and with ``moves`` the container goes to another host when its own is lost.
     """
 
     name: str
@@ -76,16 +84,24 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     healthcheck: Healthcheck | None = None
     restarts: int = 5
     stop_grace: int = 10
+    constraints: Sequence[str] = ()
+    reserve_memory: int | None = None
+    reserve_cpus: float | None = None
+    moves: bool = False
 
 
 class Container(msgspec.Struct, frozen=True, kw_only=True):
     """A container as the engine lists it.
 
     ``state`` is the engine's word (``created``, ``running``, ``paused``, ``restarting``,
-    ``exited``, ``dead``), ``health`` is ``healthy``, ``unhealthy``, ``starting`` or ``None``,
-    ``ports`` are the host ports it publishes. ``endpoint`` is the engine's id of its place on a
-    network, another one each time that it starts; ``None`` where it has none of its own.
+    ``exited``, ``dead``), or ``starting`` while a cluster has yet to bring it to where it runs;
+    ``reason`` is why it can't, if it says. ``health`` is ``healthy``, ``unhealthy``, ``starting``
+    or ``None``, ``ports`` are the host ports it publishes. ``endpoint`` is the engine's id of its
+    place on a network, another one each time that it starts; ``None`` where it has none of its own.
     ``networks`` are those it is or was on, by name and where the engine says so by id.
+
+    In a cluster, ``host`` and ``address`` are the name and the address of the one of its hosts
+    that the container is on, and it is ``apart`` if the one that it joins is on another.
     """
 
     id: str
@@ -97,6 +113,10 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     ports: frozenset[int] = frozenset()
     endpoint: str | None = None
     networks: frozenset[str] = frozenset()
+    reason: str | None = None
+    host: str | None = None
+    address: str | None = None
+    apart: bool = False
 
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +124,8 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
 
     ``started_at`` is when it was started last, in seconds since the epoch, and before that
     negative; ``finished_at`` is when it ended last, and negative if it never did. ``stop_grace`` is
-    how long it may take to stop, in seconds.
+    how long it may take to stop, in seconds. ``reason`` is why a cluster does not run it, in its
+    words; with ``claim_lost``, it is that somebody else has its port.
     """
 
     state: str
@@ -115,6 +136,8 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: float = -1
     out_of_memory: bool = False
     stop_grace: int = 10
+    reason: str | None = None
+    claim_lost: bool = False
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,6 +220,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     them. ``unlimited`` is what it can't limit: ``memory``, ``swap``, ``cpus``, ``pids``, and
     ``cgroups`` the version of what it limits with, ``None`` where it has none. ``warnings`` are its
     own. ``time`` was its clock's as it answered, in seconds since the epoch, if it tells.
+    ``differences`` say in words what is otherwise for jobs than on Docker's engine.
     """
 
     endpoint: str
@@ -214,6 +238,32 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     warnings: Sequence[str]
     cgroups: str | None = None
     time: float | None = None
+    differences: Sequence[str] = ()
+
+
+class Traits(msgspec.Struct, frozen=True, kw_only=True):
+    """In what an engine differs from one of a single host whose containers share namespaces.
+
+    ``listen`` is the address on which an app has to listen that is to be reached by its gateway
+    alone. A ``cluster`` has several hosts, publishes ports on all addresses of the one that runs a
+    job, and finds the app by its container's name. ``relaxed`` says in words where its containers
+    are less locked down than they were asked to be, ``lacks`` what else it can't do.
+    """
+
+    listen: str = "127.0.0.1"
+    cluster: bool = False
+    relaxed: Sequence[str] = ()
+    lacks: Sequence[str] = ()
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A host of a cluster; it is ``ready`` if it is not lost and takes containers."""
+
+    id: str
+    name: str
+    address: str
+    ready: bool
+    cpus: float
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,6 +284,13 @@ class Engine(Protocol):
     @property
     def local_socket(self) -> str | None:
         """The path of the engine's socket, or ``None`` when it is on another machine."""
+
+    @property
+    def traits(self) -> Traits:
+        """In what it differs from an engine of one host."""
+
+    def nodes(self) -> list[Node]:
+        """Return the hosts of a cluster; an engine of one host has none to tell apart."""
 
     def version(self) -> str:
         """Return the engine's version in words."""
@@ -256,11 +313,32 @@ class Engine(Protocol):
             ImageMissing: the engine does not have the image.
         """
 
+    def refresh(self, container: str) -> None:
+        """Bring the files that a container was created with up to date, where it has copies."""
+
+    def sweep(self, labels: Sequence[str]) -> None:
+        """Remove what containers that carried all ``labels`` and are gone have left."""
+
+    def answers_at(self, address: str, port: int) -> tuple[str, int]:
+        """Return the address and port at which this host reaches a port of the engine's host.
+
+        ``address`` is the one that it is published on there.
+
+        Raises:
+            JobctlError: it answers nowhere that this host could get to.
+        """
+
+    def connects(self, address: str, port: int, *, timeout: float) -> bool | None:
+        """Tell whether the engine's host gets to an address; ``None``: that can't be told."""
+
     def start(self, container: str) -> None:
         """Start a container; one that runs already is fine.
 
+        One that a cluster has on another host than the one it joins is brought there.
+
         Raises:
             ClaimLost: the port that it publishes is bound by somebody else.
+            JobctlError: no host of a cluster can take it; says why.
         """
 
     def stop(self, container: str, *, grace: int | None = None) -> None:

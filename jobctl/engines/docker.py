@@ -6,21 +6,20 @@ high-level one inspects each container in turn.
 
 from __future__ import annotations
 
-import http.client
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import wraps
-from typing import IO, Any, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-import docker
-import requests
-import urllib3
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker import APIClient
+from docker.errors import APIError, ImageNotFound, NotFound
 from docker.types import EndpointConfig
 from docker.utils import parse_repository_tag
 
+from jobctl.engines import carried
 from jobctl.engines.base import (
     Condition,
     Container,
@@ -29,7 +28,9 @@ from jobctl.engines.base import (
     Facts,
     Image,
     Network,
+    Node,
     Process,
+    Traits,
     Transfer,
     Usage,
 )
@@ -47,19 +48,16 @@ from jobctl.engines.docker_values import (
     transport,
     usage_from,
 )
-from jobctl.errors import ClaimLost, EngineRefused, EngineUnreachable, ImageMissing, JobctlError
+from jobctl.engines.sdk import build_lines, chunks, connected, translated
+from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
 
-P = ParamSpec("P")
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from jobctl.engines.over_ssh import Way
 
-# The engine answers most requests in milliseconds; this is for one that hangs.
-REQUEST_TIMEOUT_S = 60
 CHUNK_BYTES = 1 << 16
 NETWORK_LOOKS = 40
 USAGE_REQUESTS = 8
 """How many containers are asked about at once."""
-CONNECTIONS = 34
-"""How many are kept; of those that more threads open, its library warns on standard error."""
 # Two requests to bind one port fail in the engine's allocator or in the kernel, and say so in
 # words only: the API has no code for it (moby/moby, libnetwork/portallocator and portmapper).
 _PORT_BOUND = re.compile(
@@ -67,63 +65,30 @@ _PORT_BOUND = re.compile(
 )
 # Refused with 409 or 500, depending on the engine's version.
 _NOT_RUNNING = re.compile(r"is not running|is restarting", re.IGNORECASE)
-_IN_WORDS: dict[type[BaseException], str] = {
-    http.client.RemoteDisconnected: "it hung up",
-    http.client.IncompleteRead: "its answer broke off",
-    urllib3.exceptions.IncompleteRead: "its answer broke off",
-    requests.exceptions.JSONDecodeError: "its answer broke off",
-}
 _NO_GPU = re.compile(r"could not select device driver|nvidia-container-cli", re.IGNORECASE)
-
-
-def translated(method: Callable[P, R]) -> Callable[P, R]:
-    """Turn the SDK's errors into jobctl's."""
-
-    @wraps(method)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _translating():
-            return method(*args, **kwargs)
-
-    return call
-
-
-@contextmanager
-def _translating() -> Iterator[None]:
-    try:
-        yield
-    except APIError as error:
-        raise EngineRefused(
-            f"the engine refused: {error.explanation or error}; see its log, or: jobctl doctor"
-        ) from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise EngineUnreachable(
-            f"the engine did not answer: {_reason(error)}; if it is being restarted, try again in "
-            "a moment"
-        ) from error
-
-
-def _reason(error: BaseException) -> str:
-    """Return what happened in words; the SDK and its libraries wrap it in exceptions of theirs."""
-    innermost: BaseException | None = error
-    while innermost is not None:
-        for kind, words in _IN_WORDS.items():
-            if isinstance(innermost, kind):
-                return words
-        if isinstance(innermost, OSError) and innermost.strerror:
-            return innermost.strerror
-        innermost = innermost.__cause__ or innermost.__context__
-    return str(error)
 
 
 class DockerEngine:
     """A Docker Engine, or one that speaks its API."""
 
     name = "docker"
+    traits = Traits()
 
-    def __init__(self, endpoint: str, *, tls: Any = False, chosen_by: str = "the caller") -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        tls: Any = False,
+        chosen_by: str = "the caller",
+        patience: int | None = None,
+        version: str = "auto",
+    ) -> None:
         """Connect to ``endpoint`` (``unix://``, ``tcp://`` or ``ssh://``), agreeing on a version.
 
-        ``chosen_by`` is what named it, in words.
+        With a ``version`` of the API that it is known to speak, nothing is asked yet.
+
+        ``chosen_by`` is what named it, in words. With ``patience`` requests may take so many
+        seconds, and nobody is asked for anything on the way there.
 
         Raises:
             EngineUnreachable: nothing answers there.
@@ -131,25 +96,32 @@ class DockerEngine:
         self.endpoint = endpoint
         self._tls = tls
         self._chosen_by = chosen_by
+        self._way = _way(endpoint, patience)
+        socket = f"unix://{self._way.socket}" if self._way else endpoint
         try:
-            self._api = docker.APIClient(
-                base_url=endpoint,
-                tls=tls,
-                version="auto",
-                timeout=REQUEST_TIMEOUT_S,
-                max_pool_size=CONNECTIONS,
-            )
-        except (DockerException, requests.RequestException, OSError) as error:
-            raise EngineUnreachable(f"{endpoint} ({_reason(error)})") from error
-        if endpoint.startswith("tcp://"):  # where the SDK does not look at what it is told
-            for scheme in ("http://", "https://"):
-                self._api.get_adapter(scheme).close()
-                self._api.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=CONNECTIONS))
+            self._api = connected(socket, tls, version=version, called=endpoint, patience=patience)
+        except EngineUnreachable as error:
+            complaints = self._way.complaints() if self._way else ""
+            if self._way:
+                self._way.close()
+            if complaints:
+                raise EngineUnreachable(f"{endpoint} ({complaints})") from error
+            raise
+        if self._way:
+            self._way.mount(self._api)
+
+    @property
+    def client(self) -> APIClient:
+        """The SDK's client, for an engine that is asked for more than Docker's API."""
+        return self._api
 
     @property
     def local_socket(self) -> str | None:
         scheme, _, path = self.endpoint.partition("://")
         return path if scheme == "unix" else None
+
+    def nodes(self) -> list[Node]:
+        return []
 
     @translated
     def version(self) -> str:
@@ -179,8 +151,8 @@ class DockerEngine:
     def create(self, spec: ContainerSpec) -> str:
         try:
             created = self._api.create_container(
-                **create_kwargs(spec),
-                host_config=self._api.create_host_config(**host_kwargs(spec)),
+                **create_kwargs(spec, far=self._far),
+                host_config=self._api.create_host_config(**host_kwargs(spec, far=self._far)),
                 networking_config=None
                 if spec.network is None
                 else {"EndpointsConfig": {spec.network: EndpointConfig(self._api.api_version)}},
@@ -193,7 +165,47 @@ class DockerEngine:
                     f'the container name "{spec.name}" is taken; choose another --port'
                 ) from None
             raise
-        return str(created["Id"])
+        container = str(created["Id"])
+        if self._far:
+            try:
+                carried.fill(self._api, container)
+            except BaseException:
+                self.remove(container)
+                raise
+        return container
+
+    @translated
+    def refresh(self, container: str) -> None:
+        carried.fill(self._api, container)
+
+    @translated
+    def sweep(self, labels: Sequence[str]) -> None:
+        carried.sweep(self._api, labels)
+
+    def answers_at(self, address: str, port: int) -> tuple[str, int]:
+        there = ip_address(address)
+        if there.is_unspecified:
+            there = ip_address("::1" if there.version == 6 else "127.0.0.1")
+        if self._way:
+            return self._way.forwarded(str(there), port)
+        if not self._far:
+            return str(there), port
+        if ip_address(address).is_unspecified:
+            return urlsplit(self.endpoint).hostname or address, port
+        if there.is_loopback:
+            raise JobctlError(
+                f"a port on {address} of the engine's host can't be reached from here, and so not "
+                f"verified: {self.endpoint} is a way to the engine alone; expose the job with "
+                "--bind ADDRESS, or use the engine by ssh://"
+            )
+        return address, port
+
+    def connects(self, address: str, port: int, *, timeout: float) -> bool | None:
+        return self._way.connects(address, port, timeout=timeout) if self._way else None
+
+    @property
+    def _far(self) -> bool:
+        return self.local_socket is None
 
     @translated
     def start(self, container: str) -> None:
@@ -222,6 +234,7 @@ class DockerEngine:
 
     @translated
     def remove(self, container: str) -> None:
+        volumes = carried.volumes_of(self._api, container) if self._far else []
         try:
             self._api.remove_container(container, force=True, v=True)
         except NotFound:
@@ -230,6 +243,7 @@ class DockerEngine:
             # 409: another client is removing it at this moment.
             if error.status_code != 409:
                 raise
+        carried.remove(self._api, volumes)
 
     @translated
     def condition(self, container: str) -> Condition | None:
@@ -261,7 +275,10 @@ class DockerEngine:
     def usage(self, containers: Sequence[str]) -> dict[str, Usage]:
         from concurrent.futures import ThreadPoolExecutor
 
-        with ThreadPoolExecutor(USAGE_REQUESTS) as pool:
+        from jobctl.engines import over_ssh
+
+        most = over_ssh.MOST_AT_ONCE if self._way else USAGE_REQUESTS
+        with ThreadPoolExecutor(most) as pool:
             found = zip(containers, pool.map(self._usage, containers), strict=True)
             return {container: usage for container, usage in found if usage}
 
@@ -276,10 +293,10 @@ class DockerEngine:
     def logs(
         self, container: str, *, tail: int | None = None, follow: bool = False
     ) -> Iterator[bytes]:
-        chunks = self._api.logs(
+        answer = self._api.logs(
             container, stream=True, follow=follow, tail="all" if tail is None else tail
         )
-        return _chunks(chunks)
+        return chunks(answer)
 
     @translated
     def ensure_network(self, name: str) -> str:
@@ -378,7 +395,7 @@ class DockerEngine:
             forcerm=True,
             decode=True,
         )
-        return _build_lines(answers)
+        return build_lines(answers)
 
     @translated
     def import_image(self, rootfs: IO[bytes], *, tag: str, labels: Mapping[str, str]) -> None:
@@ -398,19 +415,14 @@ class DockerEngine:
 
     def close(self) -> None:
         self._api.close()
+        if self._way:
+            self._way.close()
 
 
-def _chunks(answer: Iterable[bytes]) -> Iterator[bytes]:
-    with _translating():
-        yield from answer
+def _way(endpoint: str, patience: int | None) -> Way | None:
+    """Return the way to an engine of another host that is reached by ssh."""
+    if not endpoint.startswith("ssh://"):
+        return None
+    from jobctl.engines.over_ssh import Way
 
-
-def _build_lines(answers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    error = None
-    with _translating():
-        # Read to the end even after an error, which gives the connection back.
-        for answer in answers:
-            error = answer.get("error", error)
-            yield from str(answer.get("stream", "")).splitlines()
-    if error is not None:
-        raise JobctlError(f"the build failed: {error}; see what it wrote")
+    return Way(endpoint, patience=patience)

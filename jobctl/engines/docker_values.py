@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -10,7 +11,9 @@ from typing import Any, Literal
 from docker.types import Healthcheck as DockerHealthcheck
 from docker.types import Ulimit
 
+from jobctl.engines import carried
 from jobctl.engines.base import (
+    FILES_LABEL,
     Bind,
     Condition,
     Container,
@@ -40,14 +43,17 @@ _SECCOMP = re.compile(r"seccomp[:=](.*)", re.DOTALL)
 _HEALTH = re.compile(r"\((?:health: )?(healthy|unhealthy|starting)\)")
 
 
-def create_kwargs(spec: ContainerSpec) -> dict[str, Any]:
-    """Return the SDK's ``create_container`` arguments for a container, but for its host config."""
+def create_kwargs(spec: ContainerSpec, *, far: bool = False) -> dict[str, Any]:
+    """Return the SDK's ``create_container`` arguments for a container, but for its host config.
+
+    A ``far`` engine is one of another machine, which has nothing of this host's files.
+    """
     return {
         "name": spec.name,
         "image": spec.image,
         "command": list(spec.command) or None,
         "user": spec.user,
-        "labels": dict(spec.labels),
+        "labels": {**spec.labels, **(carried.labels(spec) if far else {})},
         "environment": dict(spec.env),
         "working_dir": spec.working_dir,
         "ports": [spec.publish.container_port] if spec.publish else None,
@@ -58,8 +64,9 @@ def create_kwargs(spec: ContainerSpec) -> dict[str, Any]:
     }
 
 
-def host_kwargs(spec: ContainerSpec) -> dict[str, Any]:
+def host_kwargs(spec: ContainerSpec, *, far: bool = False) -> dict[str, Any]:
     """Return the SDK's ``create_host_config`` arguments for a container."""
+    files = carried.mounts(spec) if far else [*map(_mount, _same_paths(carried.paths(spec)))]
     return {
         "init": True,
         "cap_drop": ["ALL"],
@@ -67,7 +74,7 @@ def host_kwargs(spec: ContainerSpec) -> dict[str, Any]:
         "security_opt": ["no-new-privileges:true"],
         "read_only": spec.read_only,
         "tmpfs": dict(spec.tmpfs),
-        "mounts": [_mount(bind) for bind in [*spec.binds, *_same_paths(spec)]],
+        "mounts": [*map(_mount, spec.binds), *files],
         "mem_limit": spec.memory,
         "memswap_limit": spec.memory,
         # Not `nano_cpus`: the engine refuses more of those than the host has cores.
@@ -94,8 +101,8 @@ def host_kwargs(spec: ContainerSpec) -> dict[str, Any]:
     }
 
 
-def _same_paths(spec: ContainerSpec) -> list[Bind]:
-    return [Bind(source=path, target=path) for path in [*spec.files, *spec.secrets]]
+def _same_paths(paths: Iterable[str]) -> list[Bind]:
+    return [Bind(source=path, target=path) for path in paths]
 
 
 def _mount(bind: Bind) -> dict[str, Any]:
@@ -175,6 +182,7 @@ def details_from(answer: Mapping[str, Any]) -> Details:
     config, host = answer["Config"], answer["HostConfig"]
     networks = (answer["NetworkSettings"].get("Networks") or {}).values()
     pairs = (line.partition("=") for line in config.get("Env") or ())
+    copies = json.loads((config.get("Labels") or {}).get(FILES_LABEL, "[]"))
     found = (net.get(key) for net in networks for key in ("IPAddress", "GlobalIPv6Address"))
     return Details(
         command=[answer["Path"], *(answer.get("Args") or ())],
@@ -189,9 +197,12 @@ def details_from(answer: Mapping[str, Any]) -> Details:
             _NO_NEW.fullmatch(option) for option in host.get("SecurityOpt") or ()
         ),
         binds=[
-            Bind(source=mount["Source"], target=mount["Destination"], read_only=not mount["RW"])
-            for mount in answer.get("Mounts") or ()
-            if mount["Type"] == "bind"
+            *(
+                Bind(source=mount["Source"], target=mount["Destination"], read_only=not mount["RW"])
+                for mount in answer.get("Mounts") or ()
+                if mount["Type"] == "bind"
+            ),
+            *_same_paths(copies),
         ],
         publishes=[*_published(host.get("PortBindings") or {})],
         addresses=[address for address in found if address],

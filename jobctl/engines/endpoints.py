@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from docker.context import ContextAPI
-from docker.context.config import get_current_context_name
 from docker.errors import TLSParameterError
 from docker.utils import kwargs_from_env
 
+from jobctl.engines import docker_contexts
 from jobctl.errors import EngineUnreachable
 from jobctl.schema import EngineKind
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from jobctl.engines.base import Engine
 
 _DEFAULT_SOCKETS = ("unix:///var/run/docker.sock", "http+unix:///var/run/docker.sock")
-_NO_CONTEXT = "default"
-"""What the ``docker`` command calls it when no context is chosen."""
 
 
 class Endpoint(NamedTuple):
@@ -29,6 +26,8 @@ class Endpoint(NamedTuple):
     url: str
     chosen_by: str
     tls: Any = False
+    patience: int | None = None
+    """For how many seconds at most a request may take, with nobody asked for anything."""
 
 
 class Kind(NamedTuple):
@@ -41,12 +40,15 @@ class Kind(NamedTuple):
     endpoints: Callable[[str | None], Iterator[Endpoint]]
 
 
-def connect(kind: EngineKind = "docker", *, context: str | None = None) -> Engine:
+def connect(
+    kind: EngineKind = "docker", *, context: str | None = None, patience: int | None = None
+) -> Engine:
     """Return the engine of a kind that is meant.
 
     That is the one of ``context``, else of ``DOCKER_HOST``, else of the active context, else the
     first of the usual sockets that answers
-    (https://docs.docker.com/engine/manage-resources/contexts/).
+    (https://docs.docker.com/engine/manage-resources/contexts/). With ``patience`` it has so many
+    seconds for each answer, and nobody is asked for anything on the way there.
 
     Raises:
         EngineUnreachable: none answers, or there is no such context; the message lists what was
@@ -56,27 +58,35 @@ def connect(kind: EngineKind = "docker", *, context: str | None = None) -> Engin
     try:
         for endpoint in chosen.endpoints(context):
             try:
-                return chosen.make(endpoint)
+                return chosen.make(endpoint._replace(patience=patience))
             except EngineUnreachable as error:
                 tried.append(str(error))
     except TLSParameterError as error:
         tried.append(f"{context or os.environ.get('DOCKER_HOST')} ({error})")
-    raise EngineUnreachable(
-        "no container engine answers; tried " + "; ".join(tried) + _advice(context)
-    )
+    if context and context != docker_contexts.DEFAULT:
+        raise EngineUnreachable(
+            f"no container engine answers; tried {'; '.join(tried)}; mend the context {context}, "
+            f"or name another; see: docker context inspect {context}"
+        )
+    if kind == "podman":
+        raise EngineUnreachable("no Podman answers; tried " + "; ".join(tried) + _podman_advice())
+    raise EngineUnreachable("no container engine answers; tried " + "; ".join(tried) + _advice())
 
 
 def docker_endpoints(context: str | None) -> Iterator[Endpoint]:
     """Yield where the ``docker`` command would look for its engine, in order."""
-    if context and context != _NO_CONTEXT:
+    if context and context != docker_contexts.DEFAULT:
         yield _of_context(context)
         return
     if host := os.environ.get("DOCKER_HOST"):
         yield Endpoint(host, "DOCKER_HOST", kwargs_from_env().get("tls", False))
         return
     if not context:
-        active = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
-        if active != _NO_CONTEXT and (chosen := _of_context(active)).url not in _DEFAULT_SOCKETS:
+        active = docker_contexts.active()
+        if (
+            active != docker_contexts.DEFAULT
+            and (chosen := _of_context(active)).url not in _DEFAULT_SOCKETS
+        ):
             yield chosen
             return
     runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
@@ -87,29 +97,11 @@ def docker_endpoints(context: str | None) -> Iterator[Endpoint]:
 
 
 def _of_context(name: str) -> Endpoint:
-    """Return what a context of the ``docker`` command names.
-
-    Raises:
-        EngineUnreachable: there is none of that name, or it can't be used.
-    """
-    try:
-        found = ContextAPI.kwargs_from_context(name)
-    except TLSParameterError:
-        raise
-    except Exception as error:  # the library has no other type for a file that is damaged
-        raise EngineUnreachable(
-            f'the context "{name}" can\'t be used: {error}; see: docker context inspect {name}'
-        ) from None
-    if not found:
-        raise EngineUnreachable(
-            f'there is no context "{name}"; see: docker context ls, and: docker context create'
-        )
-    return Endpoint(found["base_url"], f"the context {name}", found.get("tls", False))
+    chosen = docker_contexts.load(name)
+    return Endpoint(chosen.host, f"the context {name}", chosen.tls)
 
 
-def _advice(context: str | None) -> str:
-    if context and context != _NO_CONTEXT:
-        return f". Mend that context, or choose another; see: docker context inspect {context}"
+def _advice() -> str:
     if "DOCKER_HOST" in os.environ:
         return ". Mend DOCKER_HOST, or unset it to use the engine of this host"
     if os.getuid() == 0:
@@ -123,10 +115,68 @@ def _advice(context: str | None) -> str:
 def _docker(endpoint: Endpoint) -> Engine:
     from jobctl.engines.docker import DockerEngine
 
-    return DockerEngine(endpoint.url, tls=endpoint.tls, chosen_by=endpoint.chosen_by)
+    return DockerEngine(
+        endpoint.url,
+        tls=endpoint.tls,
+        chosen_by=endpoint.chosen_by,
+        patience=endpoint.patience,
+    )
+
+
+def podman_endpoints(context: str | None) -> Iterator[Endpoint]:
+    """Yield where the ``podman`` command would look for its socket, one's own first.
+
+    That is ``CONTAINER_HOST`` (podman-remote(1)), else where systemd or ``podman system service``
+    has it (podman-system-service(1)).
+    """
+    if context and context != docker_contexts.DEFAULT:
+        yield _of_context(context)
+        return
+    if host := os.environ.get("CONTAINER_HOST"):
+        yield Endpoint(host, "CONTAINER_HOST")
+        return
+    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    own = Endpoint(f"unix://{runtime}/podman/podman.sock", "the usual place of a rootless Podman")
+    if Path(runtime, "podman/podman.sock").exists() or os.getuid() != 0:
+        yield own
+    yield Endpoint("unix:///run/podman/podman.sock", "the usual place")
+
+
+def _podman_advice() -> str:
+    host = os.environ.get("CONTAINER_HOST", "")
+    if host.startswith("ssh://"):
+        return (
+            ". Podman is reached through a socket of this host; run jobctl on that host, or unset "
+            "CONTAINER_HOST"
+        )
+    if host:
+        return ". Mend CONTAINER_HOST, or unset it to use the Podman of this host"
+    if os.getuid() == 0:
+        return (
+            ". Start its socket: systemctl start podman.socket, or without systemd: podman system "
+            "service --time=0 unix:///run/podman/podman.sock &"
+        )
+    return (
+        ". Start a socket of your own: systemctl --user start podman.socket, or without systemd: "
+        'podman system service --time=0 "unix://$XDG_RUNTIME_DIR/podman/podman.sock" &'
+    )
+
+
+def _podman(endpoint: Endpoint) -> Engine:
+    from jobctl.engines.podman import PodmanEngine
+
+    return PodmanEngine(endpoint.url, chosen_by=endpoint.chosen_by, patience=endpoint.patience)
+
+
+def _swarm(endpoint: Endpoint) -> Engine:
+    from jobctl.engines.swarm import SwarmEngine
+
+    return SwarmEngine(endpoint.url, tls=endpoint.tls, chosen_by=endpoint.chosen_by)
 
 
 # An adapter is imported when one of its kind is asked for. The names are those of ``EngineKind``.
 KINDS: Mapping[str, Kind] = {
     "docker": Kind(_docker, docker_endpoints),
+    "podman": Kind(_podman, podman_endpoints),
+    "swarm": Kind(_swarm, docker_endpoints),
 }

@@ -35,6 +35,13 @@ class Target:
     user: str = ""
     path: str = "/"
     login_path: str | None = None
+    published: int | None = None
+    """The port on the engine's host, where that is another than this one which leads there."""
+
+    @property
+    def known_port(self) -> int:
+        """The port as the user knows it."""
+        return self.published or self.port
 
 
 @dataclass(frozen=True)
@@ -134,25 +141,26 @@ class Client:
             return Answer(answer.status, answer.msg, answer.read(read) if read else b"")
         except ssl.SSLCertVerificationError as error:
             raise Unprotected(
-                f"port {target.port} shows a certificate that clients refuse: "
+                f"port {target.known_port} shows a certificate that clients refuse: "
                 f"{error.verify_message}{_CLOCK if error.verify_code in _TIMES else ''}; see: "
                 "jobctl doctor"
             ) from None
         except TimeoutError as error:
             brief: str | None = f"it takes longer than {self._timeout:.0f} s to answer"
-            raise NotReady(f"port {target.port} does not answer: {error}", brief) from None
+            raise NotReady(f"port {target.known_port} does not answer: {error}", brief) from None
         except (OSError, http.client.HTTPException) as error:
             # A gateway opens its port when its app listens; before that, the engine hangs up.
             nobody = isinstance(error, ConnectionError | ssl.SSLEOFError)
             brief = "nothing listens yet" if nobody else None
-            raise NotReady(f"port {target.port} does not answer: {error}", brief) from None
+            raise NotReady(f"port {target.known_port} does not answer: {error}", brief) from None
         finally:
             connection.close()
 
     def _check_certificate(self, connection: http.client.HTTPSConnection) -> None:
         shown = connection.sock.getpeercert(binary_form=True)
         if hashlib.sha256(shown or b"").hexdigest() != self.target.fingerprint:
+            port = self.target.known_port
             raise Unprotected(
-                f"port {self.target.port} answers with another certificate than this job's; see "
+                f"port {port} answers with another certificate than this job's; see "
                 "who has it: jobctl doctor"
             )
