@@ -123,6 +123,33 @@ class FarHost(EngineHost):
                 one.kill()
         self.sshd.wait()
 
+    def connect(self) -> DockerEngine:
+        """Connect to the engine by ssh, as the user's configuration of it says."""
+        programs = self.directory / "programs"
+        if not programs.exists():
+            programs.mkdir()
+            wrapper = programs / "ssh"
+            config = f"{self.user.pw_dir}/.ssh/config"
+            wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {config} "$@"\n')
+            wrapper.chmod(0o755)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+            return DockerEngine(self.ssh)
+
+    @contextmanager
+    def process_on(self, port: int) -> Iterator[None]:
+        """Let a process of the machine have a port of its loopback."""
+        there = f"('127.0.0.1', {port})"
+        listen = f"import socket, time; s = socket.create_server({there}); time.sleep(99)"
+        holder = subprocess.Popen([*self.enter, "/usr/bin/python3", "-c", listen])
+        look = ["/usr/bin/python3", "-c", f"import socket; socket.create_connection({there})"]
+        try:
+            assert eventually(lambda: self.run(*look).returncode == 0)
+            yield
+        finally:
+            holder.kill()
+            holder.wait()
+
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the machine's network, as root."""
         words = [*self.enter, *command]

@@ -8,6 +8,7 @@ import ipaddress
 import json
 import socket
 import socketserver
+import subprocess
 import tarfile
 import threading
 import time
@@ -17,6 +18,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+import docker
 import pytest
 
 from jobctl.engines.base import (
@@ -33,8 +35,9 @@ from jobctl.engines.base import Publish as PublishedPort
 from jobctl.engines.docker import DockerEngine
 from jobctl.engines.endpoints import connect
 from jobctl.errors import ClaimLost, EngineRefused, EngineUnreachable, ImageMissing, JobctlError
-from tests.conftest import Traces, run_inside
+from tests.conftest import PREFIX, Traces, run_inside
 from tests.fake_engine import KILLED, TERMINATED, FakeEngine, Program
+from tests.far_host import FarHost
 from tests.waiting import eventually
 
 FOREVER = ("sleep", "1000")
@@ -139,14 +142,69 @@ class RealHost:
         self.traces.api.remove_container(container, force=True)
 
 
-@pytest.fixture(params=["memory", pytest.param("docker", marks=pytest.mark.engine)])
+class RemoteHost(RealHost):
+    """The real engine of another machine, by ssh."""
+
+    def __init__(self, there: FarHost, engine: DockerEngine, image: str, traces: Traces) -> None:
+        super().__init__(engine, image, traces)
+        self.there = there
+
+    @contextmanager
+    def another_connection(self) -> Iterator[Engine]:
+        engine = self.there.connect()
+        yield engine
+        engine.close()
+
+    @contextmanager
+    def process_on(self, port: int) -> Iterator[None]:
+        with self.there.process_on(port):
+            yield
+
+    def fail_once(self, container: str) -> None:
+        command = ["docker", "--host", self.there.endpoint, "exec", container]
+        subprocess.run([*command, "kill", "-KILL", "-1"], check=False)
+
+
+@pytest.fixture(scope="module")
+def remote_host(far_host: FarHost, tiny_image: str) -> Iterator[RemoteHost]:
+    """Return an engine of another machine, which has the test image too."""
+    far_host.load(tiny_image)
+    engine = far_host.connect()
+    api = docker.APIClient(base_url=far_host.endpoint, version="auto")
+    traces = Traces(api, PREFIX + "f")
+    yield RemoteHost(far_host, engine, tiny_image, traces)
+    assert traces.containers() == {}
+    assert far_host.volumes() == []
+    api.close()
+    engine.close()
+
+
+# Sixteen connections at once, or four: that of an engine, an sshd takes fewer.
+NOT_BY_SSH = {
+    "test_of_many_who_claim_a_name_one_gets_it",
+    "test_sixteen_who_want_a_network_at_once_get_the_same",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each test the engine in memory, the real one, and that of another machine."""
+    if "host" in metafunc.fixturenames:
+        real = ["docker"] if metafunc.function.__name__ in NOT_BY_SSH else ["docker", "ssh"]
+        params = ["memory", *(pytest.param(name, marks=pytest.mark.engine) for name in real)]
+        metafunc.parametrize("host", params, indirect=True)
+
+
+@pytest.fixture
 def host(request: pytest.FixtureRequest) -> Iterator[Host]:
     """Return each kind of engine in turn, and remove what the test made on it."""
+    fixture = request.getfixturevalue
     if request.param == "memory":
         yield FakeHost()
         return
-    fixture = request.getfixturevalue
-    real = RealHost(fixture("engine"), fixture("tiny_image"), fixture("traces"))
+    if request.param == "ssh":
+        real: RealHost = fixture("remote_host")
+    else:
+        real = RealHost(fixture("engine"), fixture("tiny_image"), fixture("traces"))
     yield real
     real.traces.remove_containers()
     real.traces.remove_networks()
@@ -253,7 +311,7 @@ def test_the_engine_says_how_it_is_run_and_reached(host: Host) -> None:
     assert facts.version == host.engine.version()
     assert facts.host
     assert facts.chosen_by
-    assert facts.transport == "socket"
+    assert facts.transport == ("ssh" if isinstance(host, RemoteHost) else "socket")
     assert not (facts.rootless and facts.remapped)
     # Other tests see that the limits hold.
     assert facts.unlimited.isdisjoint({"memory", "pids", "cpus"})

@@ -158,22 +158,9 @@ def test_a_renewed_certificate_gets_there_with_the_next_start(
 def test_a_port_that_is_taken_there(site: Site, far_host: FarHost) -> None:
     low = site.ports[0]
     with socket.create_server(("127.0.0.1", low + 1)):  # here, where that does not matter
-        listen = (
-            f"import socket, time; s = socket.create_server(('127.0.0.1', {low})); time.sleep(99)"
-        )
-        holder = subprocess.Popen([*far_host.enter, "/usr/bin/python3", "-c", listen])
-        try:
-            look = [
-                "/usr/bin/python3",
-                "-c",
-                f"import socket; socket.create_connection(('127.0.0.1', {low}))",
-            ]
-            assert eventually(lambda: far_host.run(*look).returncode == 0)
+        with far_host.process_on(low):
             job = run_job(site)
             refused = site.run(*RUN, "--port", str(low), stdin="x\n", check=False)
-        finally:
-            holder.kill()
-            holder.wait()
 
     assert job["port"] == str(low + 1)
     assert refused.returncode == 1
