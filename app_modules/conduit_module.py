@@ -1,7 +1,7 @@
 """Conduit's relay server: browse a data file and watch it change.
 
-Behind the gateway it speaks plain HTTP where that alone reaches it, and needs no configuration file: everything
-is on its command line.
+Behind the gateway it speaks plain HTTP where that alone reaches it, and needs no configuration
+file: everything is on its command line.
 """
 
 import shlex
