@@ -30,7 +30,8 @@ _SPOOL = "/var/spool/lighttpd"
 _ANSWERS = "/etc/lighttpd/answers.lua"
 _WORKERS = 2
 APP_ADDRESS = "/tmp/app-address.conf"  # noqa: S108, inside the container
-FOLLOW_EVERY_S = 1
+REACH_EVERY_S = 0.1
+FOLLOW_EVERY_S = 3
 LOOK_EVERY_S = 0.02
 RESTART_PAUSE_S = 0.5
 
@@ -154,14 +155,15 @@ def _await_app(port: int) -> str:
 def _follow(host: str, port: int) -> str:
     """Return what waits until an app is found by its name, and ends lighttpd when it has moved.
 
-    The address is in a file that the configuration reads. For as long as the name has it alone,
-    nobody connects to the app to see.
+    The address is in a file that the configuration reads. For as long as the name leads where it
+    did, nobody connects to the app to see.
     """
-    # The first server in the answer is the resolver itself.
+    # The first server in the answer is the resolver itself. Many gateways look on one host: what
+    # they do over and over is no more than to ask.
     return f"""\
-addresses() {{ nslookup {host} 2>/dev/null | sed -n '3,$s/^Address: //p' | sort -u; }}
-find() {{
-    for one in $(addresses); do
+ask() {{ nslookup {host} 2>/dev/null; }}
+reach() {{
+    for one in $(ask | sed -n '3,$s/^Address: //p' | sort -u); do
         if {_connects(port, "$one")} 2>/dev/null; then
             printf 'var.app = "%s"\n' "$one" > {APP_ADDRESS}.new
             mv {APP_ADDRESS}.new {APP_ADDRESS}
@@ -171,12 +173,16 @@ find() {{
     done
     return 1
 }}
-until app=$(find); do sleep {LOOK_EVERY_S}; done
+until app=$(reach); do sleep {REACH_EVERY_S}; done
+seen=$(ask)
 while sleep {FOLLOW_EVERY_S}; do
-    now=$(addresses)
-    if [ "$now" ] && [ "$now" != "$app" ] && one=$(find) && [ "$one" != "$app" ]; then
-        app=$one
-        killall -9 lighttpd
+    now=$(ask)
+    if [ "$now" != "$seen" ] && one=$(reach); then
+        seen=$now
+        if [ "$one" != "$app" ]; then
+            app=$one
+            killall -9 lighttpd
+        fi
     fi
 done &"""
 

@@ -139,7 +139,8 @@ def allowed(importer: str) -> set[str]:
         return VALUES | ADAPTERS | ({"ssh"} if importer == "engines.over_ssh" else set())
     if importer in STOREYS:
         below = VALUES | LEAVES | set(STOREYS[: STOREYS.index(importer)])
-        return below | {"engines.endpoints"} if importer in ("broker", "doctor") else below
+        ways = {"engines.endpoints", "engines.docker_contexts"}
+        return below | ways if importer in ("broker", "doctor") else below
     if importer == "cli":
         return VALUES | LEAVES | set(STOREYS) | {"engines.greeting"}
     return {"cli"}
