@@ -157,10 +157,10 @@ def test_a_renewed_certificate_gets_there_with_the_next_start(
 
 def test_a_port_that_is_taken_there(site: Site, far_host: FarHost) -> None:
     low = site.ports[0]
-    with socket.create_server(("127.0.0.1", low + 1)):  # here, where that does not matter
-        with far_host.process_on(low):
-            job = run_job(site)
-            refused = site.run(*RUN, "--port", str(low), stdin="x\n", check=False)
+    here = socket.create_server(("127.0.0.1", low + 1))  # where that does not matter
+    with here, far_host.process_on(low):
+        job = run_job(site)
+        refused = site.run(*RUN, "--port", str(low), stdin="x\n", check=False)
 
     assert job["port"] == str(low + 1)
     assert refused.returncode == 1
