@@ -51,7 +51,7 @@ STOREYS = [
 ]
 ADAPTERS = {
     *("engines.docker", "engines.docker_values", "engines.endpoints"),
-    *("engines.carried", "engines.over_ssh"),
+    *("engines.carried", "engines.docker_contexts", "engines.over_ssh"),
 }
 ENTRANCE = "__main__"
 
@@ -125,7 +125,8 @@ def allowed(importer: str) -> set[str]:
         return VALUES | ADAPTERS | ({"ssh"} if importer == "engines.over_ssh" else set())
     if importer in STOREYS:
         below = VALUES | LEAVES | set(STOREYS[: STOREYS.index(importer)])
-        return below | {"engines.endpoints"} if importer in ("broker", "doctor") else below
+        chosen = {"engines.endpoints", "engines.docker_contexts"}
+        return below | chosen if importer in ("broker", "doctor") else below
     if importer == "cli":
         return VALUES | LEAVES | set(STOREYS)
     return {"cli"}
