@@ -201,17 +201,38 @@ def remote_host(far_host: FarHost, tiny_image: str) -> Iterator[RemoteHost]:
     engine.close()
 
 
-# Sixteen connections at once, or four: that of an engine, an sshd takes fewer.
-NOT_BY_SSH = {
-    "test_of_many_who_claim_a_name_one_gets_it",
-    "test_sixteen_who_want_a_network_at_once_get_the_same",
+# Those of which the way there could be the ruin, or the other machine.
+BY_SSH = {
+    "test_the_engine_says_what_it_is",
+    "test_the_engine_says_how_it_is_run_and_reached",
+    "test_a_created_container_does_not_run_yet",
+    "test_a_started_container_runs_as_a_process_of_the_host",
+    "test_stopping_ends_the_app_with_a_signal",
+    "test_removing_kills_and_leaves_nothing",
+    "test_removing_what_is_gone_is_fine",
+    "test_starting_what_is_gone_is_an_error",
+    "test_a_container_that_somebody_removed_has_no_condition",
+    "test_a_name_can_be_had_once",
+    "test_a_port_that_another_container_publishes_is_refused_at_start",
+    "test_a_port_that_a_process_of_the_host_has_is_refused_at_start",
+    "test_a_container_of_an_image_that_is_not_there",
+    "test_an_imported_image_has_its_labels",
+    "test_a_built_image_has_the_labels_and_arguments_it_was_built_with",
+    "test_containers_are_listed_with_what_was_asked_for",
+    "test_a_running_container_is_listed_with_its_port",
+    "test_a_network_that_is_there_is_used_again",
+    "test_a_container_joins_the_network_of_one_that_runs",
+    "test_many_are_asked_for_what_they_use",
+    "test_a_running_container_has_processes_of_its_user",
+    "test_the_log_has_both_streams",
+    "test_following_a_log_ends_with_the_container",
 }
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give each test the engine in memory, the real one, and that of another machine."""
     if "host" in metafunc.fixturenames:
-        real = ["docker"] if metafunc.function.__name__ in NOT_BY_SSH else ["docker", "ssh"]
+        real = ["docker", "ssh"] if metafunc.function.__name__ in BY_SSH else ["docker"]
         params = ["memory", *(pytest.param(name, marks=pytest.mark.engine) for name in real)]
         metafunc.parametrize("host", params, indirect=True)
 
@@ -1101,24 +1122,66 @@ def test_a_mount_shows_at_its_target_and_is_read_only(
     assert (shared / "new").exists()
 
 
-def test_files_and_secrets_show_at_their_own_path_and_are_read_only(
-    docker_host: RealHost, tmp_path: Path
-) -> None:
-    config, key = tmp_path / "config", tmp_path / "key"
+def files_seen(host: RealHost, directory: Path) -> str:
+    """Return what a container says that has two files of a directory, and tries to change one."""
+    config, key = directory / "config", directory / "key"
     for path in (config, key):
         path.write_text(f"the {path.name}\n")
         path.chmod(0o666)
-    tmp_path.chmod(0o755)
+    directory.chmod(0o755)
+    script = f"cat {config} {key}; echo more >> {key}"
+    return output_of(host, script, files=[str(config)], secrets=[str(key)])
 
-    said = output_of(
-        docker_host,
-        f"cat {config} {key}; echo more >> {key}",
-        files=[str(config)],
-        secrets=[str(key)],
-    )
+
+def test_files_and_secrets_show_at_their_own_path_and_are_read_only(
+    docker_host: RealHost, tmp_path: Path
+) -> None:
+    said = files_seen(docker_host, tmp_path)
 
     assert said.splitlines()[:2] == ["the config", "the key"]
     assert "Read-only file system" in said.splitlines()[2]
+
+
+def test_on_another_machine_they_are_copies_that_go_with_the_container(
+    remote_host: RemoteHost, tmp_path: Path
+) -> None:
+    (tmp_path / "other").write_text("of another job")
+    said = files_seen(remote_host, tmp_path)
+
+    assert {"the config", "the key"} <= set(said.splitlines())
+    assert f"can't create {tmp_path}/key: Permission denied" in said
+    (container,) = remote_host.traces.containers()
+    shown = {bind.target for bind in details(remote_host, container).binds}
+    assert shown == {str(tmp_path / "config"), str(tmp_path / "key")}
+    (volume,) = remote_host.there.volumes()
+    remote_host.engine.remove(container)
+    assert remote_host.there.volumes() == []
+    assert volume.startswith(PREFIX)
+
+
+def test_copies_are_brought_up_to_date(remote_host: RemoteHost, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("old\n")
+    container = created(remote_host, ("cat", str(key)), secrets=[str(key)])
+    key.write_text("new\n")
+
+    remote_host.engine.refresh(container)
+    remote_host.engine.start(container)
+    ended(remote_host, container)
+    said = log_of(remote_host, container)
+    remote_host.engine.remove(container)
+
+    assert said == b"new\n"
+
+
+def test_a_file_that_can_not_be_copied_leaves_no_container(
+    remote_host: RemoteHost, tmp_path: Path
+) -> None:
+    with pytest.raises(JobctlError, match="absent"):
+        created(remote_host, secrets=[str(tmp_path / "absent")])
+
+    assert remote_host.traces.containers() == {}
+    assert remote_host.there.volumes() == []
 
 
 def test_a_mount_without_a_source_is_an_error_and_makes_no_directory(
