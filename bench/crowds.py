@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,6 +16,7 @@ from bench.place import JOBCTL, Place, place
 from jobctl import batch
 from jobctl.job import Status
 
+HUNDRED, HUNDREDS = 100, 5
 NOTEBOOKS, LAUNCHES, AT_ONCE, ENDED, COUNT = 10, 50, 10, 1000, 20
 T = TypeVar("T")
 Case = Callable[[Place], Iterator[Pair]]
@@ -85,6 +87,36 @@ def classes(there: Place) -> Iterator[Pair]:
         yield Pair(name=name, ours=ours, theirs=theirs, most=most, runs=3, warm_up=False)
 
 
+def growing(there: Place) -> Iterator[Pair]:
+    """Hundreds of jobs of the size of a busybox, running: the last hundred beside the first."""
+    orders = [there.order("tiny")] * HUNDRED
+    launches, listings = [], []
+    ps = there.command("ps")
+    for _ in range(HUNDREDS):
+        begun = time.perf_counter()
+        came = there.broker.run_many(orders)
+        launches.append((time.perf_counter() - begun) / HUNDRED)
+        failed = [one.error for one in came if one.error]
+        if failed:
+            raise RuntimeError(f"{len(failed)} of {HUNDRED} launches failed: {failed[0]}")
+        listings.append(min(ps() for _ in range(3)))
+    last = f"{(HUNDREDS - 1) * HUNDRED} to {HUNDREDS * HUNDRED} jobs"
+    yield Pair(
+        name=f"a launch with {last} running, to the first {HUNDRED}",
+        ours=lambda: launches[-1],
+        theirs=lambda: launches[0],
+        most=1.3,
+        runs=1,
+    )
+    yield Pair(
+        name=f"ps of {HUNDREDS * HUNDRED} jobs, to {HUNDREDS} times {HUNDRED}",
+        ours=lambda: listings[-1],
+        theirs=lambda: listings[0] * HUNDREDS,
+        most=1.0,
+        runs=1,
+    )
+
+
 def at_once(count: int, act: Callable[[], T], together: int = AT_ONCE) -> list[T]:
     """Do something so many times, so many ``together``."""
     with ThreadPoolExecutor(together) as pool:
@@ -96,4 +128,5 @@ CASES: dict[str, Case] = {
     "launches-at-once": launches_at_once,
     "ended": ended,
     "count": classes,
+    "growing": growing,
 }

@@ -77,6 +77,16 @@ class Place:
             "command": f"python3 {self.tls_app} {{port}} {{job_root}}{{job_id}}.pem",
             "mounts": [f"{self.tls_app}:{self.tls_app}"],
         }
+        pages = self.root / "pages"
+        pages.mkdir()
+        (pages / "index.html").write_text("<p>tiny</p>\n")
+        values["apps"]["tiny"] = {
+            "image": "jobctl/gateway",
+            "command": "/bin/busybox httpd -f -p 127.0.0.1:{port} -h /pages",
+            "app_port": 9000,
+            "mounts": [f"{pages}:/pages"],
+            "memory": "16m",
+        }
         (self.root / "config.yaml").write_text(yaml.safe_dump(values))
         shutil.copytree(config.shipped() / "app_modules", self.root / "app_modules")
         self.env = {**os.environ, "JOBCTL_CONFIG": str(self.root / "config.yaml")}

@@ -126,8 +126,8 @@ def open_ports(ledger: Ledger, job: Job, condition: Condition | None = None) -> 
     if condition is None:
         return None
     own = gateway.own_port(job.app_port or 0) if len(job.container_ids) > 1 else int(job.port)
-    if condition.pid and exposure.listening(condition.pid) == {own}:
-        return set()
+    if engine.local_socket and condition.pid and exposure.listening(condition.pid) == {own}:
+        return set()  # as is nearly always so, and needs no further request
     details = [found for one in job.container_ids if (found := engine.details(one))]
     addresses = [address for one in details for address in one.addresses]
     if engine.local_socket is None:
