@@ -34,6 +34,8 @@ def stop(engine: Engine, containers: Sequence[str]) -> None:
         stops.append(_Request(partial(engine.stop, container, grace=condition.stop_grace)))
         while stops[-1].under_way and not _has_ended(engine, condition.pid):
             stops[-1].wait(POLL_S)
+        if stops[-1].error:  # an app that goes on keeps its gateway
+            break
     _finish(stops)
 
 

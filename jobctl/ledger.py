@@ -19,7 +19,14 @@ from jobctl.errors import JobctlError, Unwritable
 from jobctl.job import Job, Status, is_job_id, port_of
 from jobctl.labels import app_name, owner_name
 from jobctl.locks import Busy
-from jobctl.observation import app_condition, app_of, in_order, main_pid, observe
+from jobctl.observation import (
+    app_condition,
+    app_of,
+    in_order,
+    main_pid,
+    observe,
+    status_of,
+)
 from jobctl.place import Place
 from jobctl.progress import Report
 from jobctl.registry import Registry
@@ -316,6 +323,12 @@ def jobs_of_everybody(engine: Engine) -> list[Job]:
         job = job.with_(
             container_ids=[c.id for c in in_order(containers)], endpoint_id=owner.endpoint
         )
+        status, reason = status_of(job, containers)
+        if status == Status.EXITED:  # the list has the exit code, and all else would be asked for
+            app = app_of(containers)
+            code = app.exit_code if app else None
+            jobs.append(job.with_(status=status, reason=reason, exit_code=code))
+            continue
         jobs.append(observe(engine, job, containers))
     return jobs
 

@@ -151,6 +151,7 @@ class FakeEngine:
                     image=found.spec.image,
                     labels=dict(found.spec.labels),
                     state=found.state,
+                    exit_code=found.exit_code if found.state == "exited" else None,
                     health=found.health if found.state in ("running", "paused") else None,
                     ports=frozenset([found.spec.publish.host_port])
                     if found.spec.publish and found.state in ("running", "paused")

@@ -184,7 +184,10 @@ def test_the_design_s_example_of_a_message(tmp_path: Path) -> None:
         ("general: {port_range: [8000]}", "general.port_range: expected array of length 2"),
         ("general: {port_range: [80, 90]}", "general.port_range.0: expected int >= 1024"),
         ("general: {port_range: [9000, 8000]}", "general.port_range: 9000 is above 8000"),
-        ("general: {engine: podman}", 'general.engine: expected "docker" or "swarm", got str'),
+        (
+            "general: {engine: runc}",
+            'general.engine: expected "docker" or "podman" or "swarm", got str',
+        ),
         ("general: {port_rnage: [1, 2]}", "general: object contains unknown field port_rnage"),
         (
             "general: {application_options: [b]}\napps: {a: {}}",

@@ -104,7 +104,8 @@ def test_ps_imports_the_docker_sdk_and_nothing_that_makes_jobs(tmp_path: Path) -
         *("broker", "cli.listings", "cli.looking", "cli.render", "cli.tables"),
         *("engines", "engines.base", "engines.docker", "engines.docker_values"),
         *("engines.endpoints", "halting", "hosts", "labels", "ledger", "lifetimes"),
-        *("observation", "ports"),
+        *("engines.carried", "engines.docker_contexts", "engines.sdk"),
+        *("observation", "place", "ports"),
     }
     assert others == TYPER | SDK | MSGSPEC | {"yaml"}
 
@@ -124,8 +125,8 @@ def test_the_requests_of_each_command(site: Site) -> None:
     first, last = run.index("POST /containers/ID/start"), len(run) - 2
     assert run[: first + 2] == [
         "GET /version",
-        "GET /containers/json",
         "GET /info",
+        "GET /containers/json",
         "GET /networks",
         "POST /containers/create",
         "POST /containers/create",

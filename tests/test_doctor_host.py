@@ -31,7 +31,7 @@ needs_faketime = pytest.mark.skipif(
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    return Home(tmp_path, FakeEngine())
+    return Home(tmp_path, FakeEngine(local_socket=str(tmp_path / "engine.sock")))
 
 
 def listening(port: int) -> socket.socket:

@@ -630,7 +630,7 @@ def test_a_range_of_ports_in_any_sensible_spelling(place: Place, said: str) -> N
         ("PORT_RANGE = 80-90", "general.port_range.0: expected int >= 1024"),
         ("PORT_RANGE = 9000-8000", "general.port_range: 9000 is above 8000"),
         ("BIND_ADDRESS = example.org", "general.bind_address: expected an IP address"),
-        ("ENGINE = podman", "general.engine: "),
+        ("ENGINE = runc", "general.engine: "),
         ("BROKER_LOG = /var/log/x", "config.yaml has nothing like it"),
         ("HASH_ALGORITHM = bcrypt", "config.yaml has nothing like it"),
     ],

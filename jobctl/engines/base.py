@@ -96,7 +96,8 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     ``state`` is the engine's word (``created``, ``running``, ``paused``, ``restarting``,
     ``exited``, ``dead``), or ``starting`` while a cluster has yet to bring it to where it runs;
     ``reason`` is why it can't, if it says. ``health`` is ``healthy``, ``unhealthy``, ``starting``
-    or ``None``, ``ports`` are the host ports it publishes. ``endpoint`` is the engine's id of its
+    or ``None``, ``exit_code`` is that of one that has ended, where the list tells. ``ports`` are
+    the host ports it publishes. ``endpoint`` is the engine's id of its
     place on a network, another one each time that it starts; ``None`` where it has none of its own.
     ``networks`` are those it is or was on, by name and where the engine says so by id.
 
@@ -114,6 +115,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str | None = None
     networks: frozenset[str] = frozenset()
     reason: str | None = None
+    exit_code: int | None = None
     host: str | None = None
     address: str | None = None
     apart: bool = False

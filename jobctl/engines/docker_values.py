@@ -41,6 +41,7 @@ _CONTROLS = {
 _NO_NEW = re.compile(r"no-new-privileges([:=]true)?")
 _SECCOMP = re.compile(r"seccomp[:=](.*)", re.DOTALL)
 _HEALTH = re.compile(r"\((?:health: )?(healthy|unhealthy|starting)\)")
+_EXITED = re.compile(r"Exited \((\d+)\)")
 
 
 def create_kwargs(spec: ContainerSpec, *, far: bool = False) -> dict[str, Any]:
@@ -135,9 +136,11 @@ def health_kwargs(check: Healthcheck) -> DockerHealthcheck:
 def container_from(entry: Mapping[str, Any]) -> Container:
     """Return a container from an entry of the engine's list answer.
 
-    That answer has the health only in its human-readable ``Status`` (``Up 2 minutes (healthy)``).
+    That answer has the health and the exit code only in its human-readable ``Status``, as in
+    ``Up 2 minutes (healthy)`` and ``Exited (137) 3 hours ago``.
     """
     health = _HEALTH.search(entry.get("Status", ""))
+    exited = _EXITED.match(entry.get("Status", ""))
     networks = (entry.get("NetworkSettings") or {}).get("Networks") or {}
     endpoints = (network.get("EndpointID") for network in networks.values())
     return Container(
@@ -146,6 +149,7 @@ def container_from(entry: Mapping[str, Any]) -> Container:
         image=entry["Image"],
         labels=entry.get("Labels") or {},
         state=entry["State"],
+        exit_code=int(exited[1]) if exited else None,
         health=health[1] if health else None,
         ports=frozenset(
             port["PublicPort"] for port in entry.get("Ports") or [] if "PublicPort" in port
