@@ -27,9 +27,9 @@ def main() -> None:
             for pair in CASES[name](there):
                 results.append(result := measure(pair))
                 print(_row(result), flush=True)
-    if options.json:
-        figures = {"machine": platform.platform(), "results": [asdict(one) for one in results]}
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        if options.json:  # by case: some take minutes
+            found = {"machine": platform.platform(), "results": [asdict(one) for one in results]}
+            options.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def _row(one: Result) -> str:

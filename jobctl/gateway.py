@@ -29,6 +29,8 @@ SPOOL_FILE_BYTES = 65536
 _SPOOL = "/var/spool/lighttpd"
 _ANSWERS = "/etc/lighttpd/answers.lua"
 _WORKERS = 2
+_ENDED_BY_NODE = 143
+"""A cluster takes a task that ends with 0 for done, and does not start it again with its node."""
 APP_ADDRESS = "/tmp/app-address.conf"  # noqa: S108, inside the container
 REACH_EVERY_S = 0.1
 FOLLOW_EVERY_S = 3
@@ -121,7 +123,7 @@ def command(config_path: str, app_port: int, app_host: str = LOOPBACK) -> list[s
     # The shell need not pass SIGTERM on: with the first process of a container all of them end.
     # There are workers once the port is open. Those that lost their parent answer, and hold it.
     script = f"""\
-trap 'exit 0' TERM
+trap 'exit {0 if app_host == LOOPBACK else _ENDED_BY_NODE}' TERM
 {_follow(app_host, app_port) if app_host != LOOPBACK else _await_app(app_port)}
 {start}
 until [ $(pidof lighttpd | wc -w) -gt {_WORKERS} ]; do

@@ -197,7 +197,8 @@ def _words(process: psutil.Process) -> str:
 
 def _lives(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
-        return process.status() != psutil.STATUS_ZOMBIE
+        # Only the first looks whether the number has gone to another process.
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
 
 
