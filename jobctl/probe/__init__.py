@@ -19,6 +19,8 @@ __all__ = ["NotReady", "Secret", "Target", "Unprotected", "connect_address", "ve
 
 FIRST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.06
+PAUSE_SHARE = 0.05
+"""A pause may be longer than that, as a part of all the time that was waited already."""
 SHORTEST_ATTEMPT_S = 0.5
 ATTEMPT_TIMEOUT_S = 5
 CHECK_EVERY_S = 0.05
@@ -77,7 +79,9 @@ def wait(
         else:
             return
         time.sleep(pause)
-        pause = min(pause * 1.3, LONGEST_PAUSE_S)
+        # Many wait at once, for apps that would start sooner if nobody asked.
+        waited = time.monotonic() - began
+        pause = min(pause * 1.3, max(LONGEST_PAUSE_S, waited * PAUSE_SHARE))
 
 
 def verify(target: Target, secret: Secret, *, timeout: float = ATTEMPT_TIMEOUT_S) -> None:
