@@ -16,6 +16,7 @@ from bench.place import JOBCTL, Place, place
 from jobctl import batch
 from jobctl.job import Status
 
+FREE_PORTS = (31500, 31999)
 HUNDRED, HUNDREDS = 100, 5
 NOTEBOOKS, LAUNCHES, AT_ONCE, ENDED, COUNT = 10, 50, 10, 1000, 20
 T = TypeVar("T")
@@ -58,7 +59,7 @@ def ended(there: Place) -> Iterator[Pair]:
     with there.broker.registry.edit() as jobs:
         for name, job in jobs.items():
             jobs[name] = job.with_(status=Status.STOPPED, ended_at=job.creation_timestamp)
-    with place() as fresh:
+    with place(ports=FREE_PORTS) as fresh:
         yield Pair(
             name=f"run conduit, {ENDED} ended jobs on record",
             ours=timing(lambda: there.run("conduit"), there.forget),

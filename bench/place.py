@@ -60,12 +60,13 @@ class Place:
     """``env`` is what commands need to be there."""
 
     root: Path
+    ports: tuple[int, int] = PORTS
     env: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         values = yaml.safe_load(config.shipped().joinpath("config.yaml").read_text())
         values["general"] |= {
-            "port_range": list(PORTS),
+            "port_range": list(self.ports),
             "user_dir_base": str(self.root / "state"),
         }
         self.tls_app = self.root / "tls_app.py"
@@ -236,12 +237,12 @@ def await_answer(port: int, path: str = "/", *, tls: bool = True, within: float 
 
 
 @contextmanager
-def place() -> Iterator[Place]:
+def place(ports: tuple[int, int] = PORTS) -> Iterator[Place]:
     """Yield a place; what is left there at the end is removed."""
     with tempfile.TemporaryDirectory(prefix="jobctl-bench-") as directory:
         root = Path(directory)
         root.chmod(0o755)  # apps of root run as another user
-        made = Place(root)
+        made = Place(root, ports)
         try:
             yield made
         finally:
