@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from bench.pairs import Act, Pair, command, timing
-from bench.place import BARE_PORTS, JOBCTL, Place, await_answer, place, started
+from bench.place import BARE_PORTS, JOBCTL, Place, place, started
 from jobctl.job import Job
 
 Case = Callable[[Place], Iterator[Pair]]
@@ -65,12 +65,7 @@ def launching(there: Place) -> Iterator[Pair]:
     """A launch until it is verified, beside the same containers until they answer."""
     _, specs = there.specs("conduit")  # its files stay for the containers without jobctl
 
-    def launch_bare() -> list[str]:
-        ids, port = there.start_bare(specs)
-        await_answer(port)
-        return ids
-
-    bare = timing(launch_bare, there.remove)
+    bare = timing(lambda: there.launch_bare(specs), there.remove)
     ours = timing(lambda: there.broker.run(there.order("conduit")).job_id, there.forget)
     whole = timing(lambda: there.run("conduit"), there.forget)
     yield Pair(name="run conduit, in one process", ours=ours, theirs=bare, most=1.25, runs=15)

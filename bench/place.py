@@ -165,6 +165,12 @@ class Place:
             self.api.start(one)
         return ids, port
 
+    def launch_bare(self, specs: list[ContainerSpec]) -> list[str]:
+        """Do so until the job answers, and return the ids."""
+        ids, port = self.start_bare(specs)
+        await_answer(port)
+        return ids
+
     def start_notebook(self) -> str:
         """Start JupyterLab in a bare container and return its id once it answers."""
         port = next(BARE_PORTS)

@@ -275,7 +275,7 @@ class Broker:
             self.config.general.port_range,
             wanted=launch.preparation.order.port,
             address=launch.bind_address if self.ledger.place.here else None,
-            holders={**published(self.engine.containers(running=True)), **holders},
+            holders=holders,
             more=lambda: published(self.engine.containers()),
             busy=self.ledger.locks.busy,
         )

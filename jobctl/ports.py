@@ -46,10 +46,10 @@ def candidates(
         else:
             yield port
             if not all_known:
-                known, all_known = {**more(), **known}, True
+                known, all_known = {**known, **more(), **holders}, True
             known.setdefault(port, "somebody who was faster")
     if not all_known:
-        known = {**more(), **known}
+        known = {**known, **more(), **holders}
     if wanted is not None:
         raise ClaimLost(f"port {wanted} is taken by {known[wanted]}; choose another, or none")
     inside = [f"{port}: {who}" for port, who in sorted(known.items()) if low <= port <= high]

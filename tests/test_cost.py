@@ -126,7 +126,6 @@ def test_the_requests_of_each_command(site: Site) -> None:
     assert run[: first + 2] == [
         "GET /version",
         "GET /info",
-        "GET /containers/json",
         "GET /networks",
         "POST /containers/create",
         "POST /containers/create",
