@@ -142,7 +142,7 @@ class FakeEngine:
         with self._asked():
             return self._facts
 
-    def containers(self, labels: Sequence[str] = (), *, running: bool = False) -> list[Container]:
+    def containers(self, labels: Sequence[str] = ()) -> list[Container]:
         with self._asked():
             return [
                 Container(
@@ -161,7 +161,6 @@ class FakeEngine:
                 )
                 for found in reversed(self._containers.values())
                 if all(_carries(found.spec.labels, label) for label in labels)
-                and (not running or found.state not in ("created", "exited", "dead"))
             ]
 
     def create(self, spec: ContainerSpec) -> str:

@@ -300,12 +300,8 @@ class Engine(Protocol):
     def facts(self) -> Facts:
         """Return what the engine says of itself, and how it is reached."""
 
-    def containers(self, labels: Sequence[str] = (), *, running: bool = False) -> list[Container]:
-        """List containers that carry all ``labels`` (``key`` or ``key=value``).
-
-        Those that ended and those that never started are among them, unless ``running`` ones are
-        all that is wanted: the engine takes its time for each.
-        """
+    def containers(self, labels: Sequence[str] = ()) -> list[Container]:
+        """List containers, ended ones too, that carry all ``labels`` (``key`` or ``key=value``)."""
 
     def create(self, spec: ContainerSpec) -> str:
         """Create a container and return its id.

@@ -141,10 +141,10 @@ class DockerEngine:
         )
 
     @translated
-    def containers(self, labels: Sequence[str] = (), *, running: bool = False) -> list[Container]:
+    def containers(self, labels: Sequence[str] = ()) -> list[Container]:
         return [
             container_from(entry)
-            for entry in self._api.containers(all=not running, filters={"label": list(labels)})
+            for entry in self._api.containers(all=True, filters={"label": list(labels)})
         ]
 
     @translated

@@ -127,9 +127,9 @@ class PodmanEngine:
         return bool(self._info["host"]["security"]["rootless"])
 
     @translated
-    def containers(self, labels: Sequence[str] = (), *, running: bool = False) -> list[Container]:
+    def containers(self, labels: Sequence[str] = ()) -> list[Container]:
         asked = {
-            "all": "false" if running else "true",
+            "all": "true",
             "filters": json.dumps({"label": list(labels)}),
         }
         entries = self._ask("GET", "/containers/json", params=asked).json() or ()

@@ -73,7 +73,6 @@ END_EVERY_S = 0.2
 NODES_KNOWN_S = 1
 FOLLOW_EVERY_S = 0.5
 UPDATES = 20
-_NOT_RUNNING = ("created", "exited", "dead")
 MOST_FILE_BYTES = 500_000  # of a secret and of a config (docs.docker.com/engine/swarm/secrets)
 _NO_NEW_PRIVILEGES_SINCE = (1, 44)
 LACKS = (
@@ -136,7 +135,7 @@ class SwarmEngine:
         return [*self._nodes()[0].values()]
 
     @translated
-    def containers(self, labels: Sequence[str] = (), *, running: bool = False) -> list[Container]:
+    def containers(self, labels: Sequence[str] = ()) -> list[Container]:
         services = self._api.services(filters={"label": list(labels)})
         if not services:
             return []
@@ -148,8 +147,7 @@ class SwarmEngine:
             one["ID"]: Seen(service=one, tasks=tasks.get(one["ID"], []), nodes=nodes, lost=lost)
             for one in services
         }
-        found = [replace(one.container(), apart=_apart(one, seen)) for one in seen.values()]
-        return [one for one in found if not running or one.state not in _NOT_RUNNING]
+        return [replace(one.container(), apart=_apart(one, seen)) for one in seen.values()]
 
     @translated
     def create(self, spec: ContainerSpec) -> str:
