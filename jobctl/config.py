@@ -17,7 +17,7 @@ import msgspec
 
 from jobctl import ownership, yamlfile
 from jobctl.errors import JobctlError, UsageError
-from jobctl.paths import find, shipped, user_file
+from jobctl.paths import find, shipped, shipped_file, user_file
 from jobctl.schema import APP_NAME, APP_NAME_EXPECTED, Build, File, General, Section, size_of
 from jobctl.validation import check
 
@@ -204,7 +204,7 @@ def _with_apps(config: Config, apps: dict[str, tuple[Section, Origin]]) -> Confi
 
 def _included(name: str, path: Path) -> Path:
     if name == SHIPPED:
-        return shipped() / "config.yaml"
+        return shipped_file()
     try:
         return path.parent / Path(name).expanduser()
     except RuntimeError:

@@ -15,6 +15,11 @@ def shipped() -> Path:
     return installed if installed.is_dir() else Path(__file__).parent.parent
 
 
+def shipped_file() -> Path:
+    """Return the configuration file that comes with jobctl."""
+    return shipped() / "config.yaml"
+
+
 def user_file() -> Path:
     """Return where the user's own configuration file is, or would be."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "jobctl/config.yaml")
@@ -37,7 +42,7 @@ def find(explicit: str | None = None) -> Path:
     for candidate in (user_file(), Path("/etc/jobctl/config.yaml")):
         if candidate.is_file():
             return candidate
-    return shipped() / "config.yaml"
+    return shipped_file()
 
 
 def caller() -> str:

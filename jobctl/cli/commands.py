@@ -161,7 +161,7 @@ def _greeting(timeout: float) -> str | None:
     from jobctl.engines import greeting
 
     socket, path = greeting.usual_socket(), paths.find()
-    if socket and path != paths.shipped() / "config.yaml":
+    if socket and path != paths.shipped_file():
         from jobctl import config
 
         socket = socket if config.load(path).general.engine == "docker" else None

@@ -118,7 +118,7 @@ def _user_dir_base(context: typer.Context) -> str | None:
     from jobctl import paths
 
     path = paths.find(context.find_root().params.get("config"))
-    if path == paths.shipped() / "config.yaml":
+    if path == paths.shipped_file():
         return None
     from jobctl import config
 
