@@ -11,9 +11,9 @@ import os
 import shutil
 import signal
 import subprocess
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import chain
 from pathlib import Path
 
 import psutil
@@ -104,9 +104,7 @@ class EngineHost:
         """Kill all that runs, and lose what is not on the disk."""
         self.crash()
         self._end("containerd", signal.SIGKILL)
-        # What stands between the engine and a container has the directory on its command line.
-        between = [found for found in psutil.process_iter() if str(self._state) in _words(found)]
-        for process in (killed := [*between, *chain.from_iterable(map(_below, between))]):
+        for process in (killed := self._standing()):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         assert eventually(lambda: not any(map(_lives, killed)), timeout=WAIT_S)
@@ -124,6 +122,18 @@ class EngineHost:
         """End the engine and remove its disk."""
         self.cut_power()
         shutil.rmtree(self.directory)
+
+    def _standing(self) -> list[psutil.Process]:
+        """Return the processes of containers, and what stands between them and the engine."""
+        below = defaultdict(list)
+        for process in (everything := list(psutil.process_iter(["cmdline", "ppid"]))):
+            below[process.info["ppid"]].append(process)
+        # What stands between has the directory on its command line.
+        mark = str(self._state)
+        found = [one for one in everything if mark in " ".join(one.info["cmdline"] or ())]
+        for one in found:  # which grows by what is below
+            found += below[one.pid]
+        return found
 
     @property
     def _state(self) -> Path:
@@ -189,20 +199,8 @@ def _succeed(result: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def _words(process: psutil.Process) -> str:
-    with suppress(psutil.NoSuchProcess):
-        return " ".join(process.cmdline())
-    return ""
-
-
 def _lives(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         # Only the first looks whether the number has gone to another process.
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
-
-
-def _below(process: psutil.Process) -> list[psutil.Process]:
-    with suppress(psutil.NoSuchProcess):
-        return process.children(recursive=True)
-    return []

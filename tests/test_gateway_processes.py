@@ -19,14 +19,7 @@ from tests.conftest import Traces
 from tests.gateway_site import APP_PORT, MB, App, Running, launched
 from tests.waiting import eventually
 
-pytestmark = [
-    pytest.mark.engine,
-    # Of a handshake that is cut off, urllib3 leaves the socket to the garbage collector.
-    pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"
-    ),
-]
+pytestmark = pytest.mark.engine
 
 APP = App(
     image="jobctl/base",

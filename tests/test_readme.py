@@ -28,8 +28,10 @@ def test_commands_and_options_exist(site: Site) -> None:
 
 
 def test_files_and_make_targets_exist() -> None:
+    headings = re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
+    anchors = {"#" + heading.lower().replace(" ", "-") for heading in headings}
     for target in re.findall(r"\]\(((?!http)[^)]+)\)", TEXT):
-        assert (PROJECT / target).exists(), target
+        assert target in anchors if target[0] == "#" else (PROJECT / target).exists(), target
     makefile = (PROJECT / "Makefile").read_text()
     for target in set(re.findall(r"^make ([a-z]+)", TEXT, re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
