@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -177,3 +178,11 @@ def is_job_id(text: str) -> bool:
 def port_of(job_id: str) -> int:
     """Return 8000 for ``job_8000``."""
     return int(job_id_of(job_id).removeprefix("job_"))
+
+
+def connect_address(bind_address: str) -> str:
+    """Return the address at which a port bound to ``bind_address`` answers on its own host."""
+    address = ipaddress.ip_address(bind_address)
+    if address.is_unspecified:
+        return "::1" if address.version == 6 else "127.0.0.1"
+    return str(address)

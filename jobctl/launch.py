@@ -18,10 +18,6 @@ from jobctl.progress import Report, Step
 from jobctl.schema import Section
 
 
-def _going_on() -> None:
-    """Let a launch go on."""
-
-
 def _agreed(_job: Job) -> None:
     """Let a job be launched."""
 
@@ -43,7 +39,7 @@ class Launch:
     report: Report
     password_line: str | None = field(default=None, repr=False)
     secret: probe.Secret | None = field(default=None, repr=False)
-    checkpoint: Callable[[], None] = _going_on
+    checkpoint: Callable[[], None] = startup.going_on
     agreed: Callable[[Job], None] = _agreed
 
     @property
@@ -153,7 +149,7 @@ class Launch:
             app_port=self.section.app_port or port,
             ready_path=self.section.ready_path,
             login_path=self.section.login_path if self.password_line else None,
-            relaxed=[*containers.relaxed(self.section), *self.ledger.engine.traits.relaxed],
+            relaxed=[*containers.relaxed(self.section), *self.ledger.relaxed],
             intent=intent,
         )
         with self.ledger.registry.edit() as jobs:

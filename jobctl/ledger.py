@@ -66,6 +66,12 @@ class Ledger:
         return self.engine.facts()
 
     @cached_property
+    def relaxed(self) -> list[str]:
+        """Where the engine confines each job less than it is asked to, in words."""
+        limits = sorted(self.facts.unlimited - {"swap"})
+        return [*self.engine.traits.relaxed, *(f"unlimited {what}" for what in limits)]
+
+    @cached_property
     def place(self) -> Place:
         """Where the engine's jobs run; of a cluster, each job itself says where it does."""
         here = self.engine.local_socket is not None or self.engine.traits.cluster

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jobctl import hosts, probe
-from jobctl.job import Job
+from jobctl import hosts
+from jobctl.job import Job, connect_address
 
 _SSH_PORT = "22"
 
@@ -35,7 +35,7 @@ def route(job: Job, environ: Mapping[str, str]) -> Route:
     """
     address, port = _address(job, environ), _ssh_port(job, environ)
     there = f"{job.owner}@{address}"
-    target = probe.connect_address(job.bind_address)
+    target = connect_address(job.bind_address)
     exposed = not ipaddress.ip_address(job.bind_address).is_loopback
     target = f"[{target}]" if ":" in target else target
     login = ["-p", port, there] if port != _SSH_PORT else [there]

@@ -20,6 +20,10 @@ LOG_LINES = 10
 CLUSTER_CHECK_S = 0.25
 
 
+def going_on() -> None:
+    """Let a start go on: the checkpoint of those that nobody stops."""
+
+
 def start(
     ledger: Ledger,
     job: Job,
@@ -27,7 +31,7 @@ def start(
     *,
     timeout: float,
     report: Report,
-    checkpoint: Callable[[], None] | None = None,
+    checkpoint: Callable[[], None] = going_on,
 ) -> Job:
     """Start a job's containers in order, verify the job, return it as launched.
 
@@ -47,8 +51,7 @@ def start(
     report(Step("starting", depth=1))
     for container in job.container_ids:
         ledger.engine.start(container)
-        if checkpoint:
-            checkpoint()
+        checkpoint()
     job = placed(job, ledger.containers(job.job_id)[job.job_id]) if cluster else job
     report(Step("verifying", depth=1))
     try:
@@ -174,11 +177,10 @@ def _check_running(
     ledger: Ledger,
     job: Job,
     restarts: Mapping[str, int],
-    checkpoint: Callable[[], None] | None,
+    checkpoint: Callable[[], None],
 ) -> None:
     """Raise if one of a job's containers has ended, be it that the engine restarted it since."""
-    if checkpoint:
-        checkpoint()
+    checkpoint()
     for container, before in restarts.items():
         now = ledger.engine.condition(container)
         if now is None:

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 
 from jobctl import hosts, probe, ssh
 from jobctl.errors import JobctlError
-from jobctl.job import Job, port_of
+from jobctl.job import Job, connect_address, port_of
 from jobctl.remote import Ended, Untold, Wish, ask
 from jobctl.startup import auth_of
 
@@ -136,7 +136,7 @@ class Tunnel:
 
     def _forward(self) -> None:
         """Forward the first local port that is to be had; after that, it is always the same."""
-        address, port = probe.connect_address(self.job.bind_address), int(self.job.port)
+        address, port = connect_address(self.job.bind_address), int(self.job.port)
         for local in self._ports:
             # ssh has the last word, but it complains aloud.
             if hosts.is_bound(LOOPBACK, local):

@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import count
 from threading import RLock
 from typing import IO, Any
@@ -492,7 +493,8 @@ class FakeEngine:
         return frozenset({network, *names} if network else ())
 
     def _new_id(self) -> str:
-        return f"{next(self._numbers):064x}"
+        # No engine has another's.
+        return sha256(f"{self._facts.host} {next(self._numbers)}".encode()).hexdigest()
 
     def _new_pid(self) -> int:
         return 4_000_000 + next(self._numbers)

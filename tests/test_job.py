@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from jobctl.errors import JobctlError
-from jobctl.job import MASK, Job, Status, from_dict, job_id_of, port_of, to_dict
+from jobctl.job import MASK, Job, Status, connect_address, from_dict, job_id_of, port_of, to_dict
 
 # The example of the older scripts' documentation, with its own order of keys.
 DOCUMENTED = {
@@ -222,3 +222,17 @@ def test_what_is_no_job_is_quoted_and_explained(text: str) -> None:
 
     assert f'"{text}"' in str(caught.value)
     assert "job_8000" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("bound", "connected"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "::1"),
+        ("::1", "::1"),
+        ("192.0.2.7", "192.0.2.7"),
+    ],
+)
+def test_a_job_is_looked_for_where_this_host_reaches_it(bound: str, connected: str) -> None:
+    assert connect_address(bound) == connected

@@ -330,6 +330,32 @@ def test_a_job_of_another_engine_is_left_as_recorded(
     assert files_left(ledger) != []
 
 
+@pytest.mark.parametrize("intent", [None, "run", "start", "stop", "remove"])
+def test_a_job_of_the_same_name_on_a_host_with_the_same_directory_is_not_this_one(
+    ledger: Ledger, intent: str | None
+) -> None:
+    there = FakeEngine(images=["gateway", "app"], host="other-pc")
+    theirs = create(there, job_in(ledger))
+    there.start(theirs[0])
+    job = running(ledger, FakeEngine(images=["gateway", "app"]), engine_id="pc:", intent=intent)
+    before = there.containers()
+
+    assert Ledger(ledger.registry, there).reconcile() == {"job_8000": job}
+    assert there.containers() == before
+
+
+def test_a_name_s_end_on_one_host_leaves_its_namesake_on_another(
+    ledger: Ledger, fake: FakeEngine
+) -> None:
+    there = FakeEngine(images=["gateway", "app"], host="other-pc")
+    create(there, job_in(ledger))
+    running(ledger, fake, engine_id=ledger.engine_id)
+
+    Ledger(ledger.registry, there).erase("job_8000")
+
+    assert left(there) == {"jobctl-job_8000", "jobctl-job_8000-app"}
+
+
 def test_a_job_of_this_engine_is_lost_without_its_containers(
     ledger: Ledger, fake: FakeEngine
 ) -> None:

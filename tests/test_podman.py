@@ -142,6 +142,8 @@ def test_what_confines_a_job(
         assert one["seccomp"] == "default"
         # No limit is said to be none.
         assert [one[what] is not None for what in ("memory", "cpus", "pids")] == [limited] * 3
+    limits = ["unlimited cpus", "unlimited memory", "unlimited pids"]
+    assert job["relaxed"] == ([] if limited else limits)
     status = Path(f"/proc/{job['pid']}/status").read_text()
     fields = dict(line.split(":\t") for line in status.splitlines() if ":\t" in line)
     assert {int(fields[key], 16) for key in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {0}

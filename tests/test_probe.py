@@ -561,17 +561,3 @@ def test_a_digest_header_answers_its_challenge(extra: str) -> None:
 
     assert digest_is_right(header, path="/a,b?c=d")
     assert not digest_is_right(header, path="/a,b?c=d", password="another")
-
-
-@pytest.mark.parametrize(
-    ("bound", "connected"),
-    [
-        ("127.0.0.1", "127.0.0.1"),
-        ("0.0.0.0", "127.0.0.1"),
-        ("::", "::1"),
-        ("::1", "::1"),
-        ("192.0.2.7", "192.0.2.7"),
-    ],
-)
-def test_a_job_is_looked_for_where_this_host_reaches_it(bound: str, connected: str) -> None:
-    assert probe.connect_address(bound) == connected

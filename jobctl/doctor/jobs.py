@@ -11,12 +11,16 @@ _MOUNTS = Path("/proc/self/mounts")
 
 
 def relaxed(subject: Subject) -> Answer:
-    """Look for jobs that are less locked down than the default."""
-    found = [job for job in subject.live_jobs if job.relaxed]
-    if not found:
+    """Look for jobs that ask to be less locked down than the engine can keep them."""
+    of_all = {*subject.ledger.relaxed}
+    words = [
+        f"{job.job_id} of {job.app}: {', '.join(own)}"
+        for job in subject.live_jobs
+        if (own := [one for one in job.relaxed if one not in of_all])
+    ]
+    if not words:
         return ok("none")
-    words = "; ".join(f"{job.job_id} of {job.app}: {', '.join(job.relaxed)}" for job in found)
-    return warning(words, "see whether these apps need that: jobctl config show APP")
+    return warning("; ".join(words), "see whether these apps need that: jobctl config show APP")
 
 
 def digest(subject: Subject) -> Answer:

@@ -50,6 +50,7 @@ from jobctl.engines.docker_values import (
 )
 from jobctl.engines.sdk import build_lines, chunks, connected, translated
 from jobctl.errors import ClaimLost, EngineUnreachable, ImageMissing, JobctlError
+from jobctl.job import connect_address
 
 if TYPE_CHECKING:
     from jobctl.engines.over_ssh import Way
@@ -183,16 +184,14 @@ class DockerEngine:
         carried.sweep(self._api, labels)
 
     def answers_at(self, address: str, port: int) -> tuple[str, int]:
-        there = ip_address(address)
-        if there.is_unspecified:
-            there = ip_address("::1" if there.version == 6 else "127.0.0.1")
+        there = connect_address(address)
         if self._way:
-            return self._way.forwarded(str(there), port)
+            return self._way.forwarded(there, port)
         if not self._far:
-            return str(there), port
+            return there, port
         if ip_address(address).is_unspecified:
             return urlsplit(self.endpoint).hostname or address, port
-        if there.is_loopback:
+        if ip_address(there).is_loopback:
             raise JobctlError(
                 f"a port on {address} of the engine's host can't be reached from here, and so not "
                 f"verified: {self.endpoint} is a way to the engine alone; expose the job with "

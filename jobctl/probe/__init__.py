@@ -7,7 +7,6 @@ without and one with a wrong password, and lets in one with the right password.
 from __future__ import annotations
 
 import http
-import ipaddress
 import time
 from collections.abc import Callable
 
@@ -15,7 +14,7 @@ from jobctl.errors import JobctlError
 from jobctl.probe import form, http_auth
 from jobctl.probe.client import Client, NotReady, Secret, Target, Unprotected
 
-__all__ = ["NotReady", "Secret", "Target", "Unprotected", "connect_address", "verify", "wait"]
+__all__ = ["NotReady", "Secret", "Target", "Unprotected", "verify", "wait"]
 
 FIRST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.06
@@ -103,11 +102,3 @@ def verify(target: Target, secret: Secret, *, timeout: float = ATTEMPT_TIMEOUT_S
                 "require_password: true"
             )
         raise NotReady(f"GET {target.path} answers {answer.status}")
-
-
-def connect_address(bind_address: str) -> str:
-    """Return the address at which a port bound to ``bind_address`` answers on this host."""
-    address = ipaddress.ip_address(bind_address)
-    if address.is_unspecified:
-        return "::1" if address.version == 6 else "127.0.0.1"
-    return str(address)
