@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -67,15 +67,30 @@ def listening(pid: int) -> set[int] | None:
         # A process of the same number on this host, where the engine is on another.
         if (proc / "ns/net").readlink() == Path("/proc/self/ns/net").readlink():
             return None
-        tables = [proc / "net/tcp", proc / "net/tcp6"]
-        return {
-            port
-            for table in tables
-            if table.exists()
-            for port in beyond_loopback(table.read_text())
-        }
+        return {port for table in _tables(proc) for port in beyond_loopback(table)}
     except OSError:
         return None
+
+
+def listens(pid: int, port: int, *, container: str) -> bool | None:
+    """Tell whether somebody listens on a port in the network of a container's process.
+
+    ``None``: that can't be told, as where the process is not to be found in a cgroup with the id
+    of the container: the engine is on another host, in a virtual machine, or has no cgroups.
+    """
+    proc = Path(f"/proc/{pid}")
+    try:
+        if container not in (proc / "cgroup").read_text():
+            return None
+        return any(port == found for table in _tables(proc) for _, found in _listening(table))
+    except OSError:
+        return None
+
+
+def _tables(proc: Path) -> Iterator[str]:
+    for table in (proc / "net/tcp", proc / "net/tcp6"):
+        if table.exists():
+            yield table.read_text()
 
 
 def reached(addresses: Iterable[str], wanted: Collection[int]) -> set[int] | None:
@@ -106,12 +121,18 @@ def beyond_loopback(table: str) -> set[int]:
 
     Addresses are 32-bit words in the host's order of bytes (proc(5)).
     """
-    rows = [line.split() for line in table.splitlines()[1:]]
     found = set()
-    for place in (row[1] for row in rows if row[3] == _LISTENING):
-        words, _, port = place.partition(":")
+    for words, port in _listening(table):
         parts = [int(words[n : n + 8], 16) for n in range(0, len(words), 8)]
         address = ipaddress.ip_address(struct.pack(f"={len(parts)}I", *parts))
         if not (getattr(address, "ipv4_mapped", None) or address).is_loopback:
-            found.add(int(port, 16))
+            found.add(port)
     return found
+
+
+def _listening(table: str) -> Iterator[tuple[str, int]]:
+    """Yield the address, as it is written there, and the port of each socket that listens."""
+    for row in map(str.split, table.splitlines()[1:]):
+        if row[3] == _LISTENING:
+            address, _, port = row[1].partition(":")
+            yield address, int(port, 16)

@@ -58,7 +58,14 @@ def start(
         look = partial(_check_running, ledger, job, restarts, checkpoint)
         check = _seldom(look) if cluster else look
         waiting = _Waiting(job.app, report)
-        probe.wait(target(ledger, job), secret, timeout=timeout, check=check, waiting=waiting)
+        probe.wait(
+            target(ledger, job),
+            secret,
+            timeout=timeout,
+            check=check,
+            listens=_listener(ledger, job),
+            waiting=waiting,
+        )
         condition = ledger.engine.condition(job.container_ids[-1])
         if BYPASS not in job.relaxed and (found := open_ports(ledger, job, condition)):
             raise probe.Unprotected(way_past(job, found))
@@ -153,6 +160,17 @@ def way_past(job: Job, ports: set[int]) -> str:
         "alone, as most do with an option such as --host, --bind or --address, or take the risk "
         "with allow_bypass: true in its section"
     )
+
+
+def _listener(ledger: Ledger, job: Job) -> Callable[[], bool | None]:
+    """Return what tells whether a job's app listens, as far as that can be seen from here."""
+    engine, owner = ledger.engine, job.container_ids[0]
+    here = engine.local_socket and not engine.traits.cluster
+    condition = engine.condition(owner) if here else None
+    port = job.app_port if len(job.container_ids) > 1 else int(job.port)
+    if condition is None or condition.pid is None or port is None:
+        return lambda: None
+    return partial(exposure.listens, condition.pid, port, container=owner)
 
 
 def _restarts(ledger: Ledger, container: str) -> int:

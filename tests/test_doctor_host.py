@@ -236,7 +236,8 @@ def test_the_clock_beside_the_engine_s(site: Site, offset: str, verdict: str, wo
     seen = doctor(at(site, offset))
 
     assert (seen.verdict("clock"), words in seen.words("clock")) == (verdict, True), seen
-    assert seen.exit_code == (verdict == "problem")
+    # On a host that others use at the same time, there may be more that is wrong.
+    assert seen.exit_code == bool(seen.having("problem")), seen
 
 
 def test_a_clock_without_anything_to_compare_it_with(home: Home) -> None:

@@ -6,11 +6,16 @@ import ipaddress
 import os
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
 from jobctl import hosts
-from jobctl.exposure import beyond_loopback, listening, open_ports, reached
+from jobctl.engines.base import ContainerSpec
+from jobctl.engines.docker import DockerEngine
+from jobctl.exposure import beyond_loopback, listening, listens, open_ports, reached
+from tests.conftest import Traces
+from tests.waiting import eventually
 
 
 def test_ports_that_take_connections_are_found_by_trying() -> None:
@@ -73,3 +78,37 @@ def test_without_a_look_inside_what_is_suspected_is_tried() -> None:
 
 def test_a_process_that_shares_this_host_s_network_is_no_container_s() -> None:
     assert listening(os.getpid()) is None
+
+
+def test_whether_a_container_listens_is_seen_from_outside(
+    engine: DockerEngine, traces: Traces, tiny_image: str
+) -> None:
+    serve = "mkfifo /tmp/go; cat /tmp/go; exec nc -ll -p 9000 -e cat"
+    spec = ContainerSpec(
+        name=traces.new_name(),
+        image=tiny_image,
+        command=["sh", "-c", serve],
+        user="65532:65532",
+        labels={},
+        memory=16 << 20,
+        cpus=1,
+        pids=16,
+        tmpfs={"/tmp": "size=1m,mode=1777"},  # noqa: S108, inside the container
+    )
+    container = engine.create(spec)
+    engine.start(container)
+    condition = engine.condition(container)
+    assert condition
+    assert condition.pid
+    pid = condition.pid
+    go = Path(f"/proc/{pid}/root/tmp/go")
+    assert eventually(go.is_fifo)
+
+    assert listens(pid, 9000, container=container) is False
+    go.write_text("")
+    assert eventually(lambda: listens(pid, 9000, container=container))
+    assert listens(pid, 9001, container=container) is False
+    # The process of that number is another's, or there is none.
+    assert listens(pid, 9000, container="0" * 64) is None
+    engine.remove(container)
+    assert listens(pid, 9000, container=container) is None

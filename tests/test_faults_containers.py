@@ -47,7 +47,7 @@ def shown(site: Site, job: Job) -> Job:
 def bring_back(site: Site, job: Job) -> None:
     """Start a job again and make sure that it is as it was."""
     site.run("start", job["job_id"])
-    assert serves(site, job)
+    assert statuses_of(site, job) == (401, 200)
     put_right(site, kept=[job])
 
 
@@ -76,7 +76,7 @@ def test_what_somebody_did_is_told_at_once(
     now = shown(site, job)
     assert (now["status"], now["reason"]) == (status, reason)
     site.run("start", job["job_id"])
-    assert serves(site, job)
+    assert statuses_of(site, job) == (401, 200)
     (back,) = put_right(site).values()
     assert back["status"] == "launched"
 

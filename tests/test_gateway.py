@@ -11,13 +11,14 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import docker
 import pytest
 import requests
 
-from jobctl import gateway
+from jobctl import certs, gateway, probe
 from jobctl.engines.docker import DockerEngine
 from jobctl.errors import JobctlError
 from jobctl.gateway import Auth, Gateway, healthcheck_command, render_config
@@ -277,6 +278,29 @@ class TestTheContainer:
         while (status := basic.get().status_code) != 200:
             assert time.monotonic() < deadline, f"still {status}"
             time.sleep(0.02)
+
+    def test_once_verified_no_worker_is_without_the_app(self, basic: Running) -> None:
+        """Also where each was asked while the app was away, which can't always be avoided."""
+        app = basic.containers[1]
+        basic.engine.stop(app, grace=0)
+        target = probe.Target(
+            address="localhost",
+            port=basic.port,
+            trusted=(trusted := basic.certificate.read_text()),
+            fingerprint=certs.fingerprint(trusted.encode()),
+            auth="basic",
+            user=USER,
+        )
+        looks = count()
+
+        def come_back() -> None:
+            if next(looks) == 0:
+                assert {basic.get().status_code for _ in range(20)} == {503}
+                basic.engine.start(app)
+
+        probe.wait(target, probe.Secret(password=PASSWORD), timeout=10, check=come_back)
+
+        assert {basic.get().status_code for _ in range(20)} == {200}
 
 
 def lenient() -> ssl.SSLContext:

@@ -460,7 +460,30 @@ def test_a_job_that_is_not_ready_at_first_is_waited_for(tmp_path: Path, scheme: 
     with serving(app, tmp_path) as port:
         wait(port, auth=scheme)
 
-    assert len(app.asked) == 7
+    # Verified once more: where somebody has just been told 503, somebody else may be, too.
+    assert len(app.asked) == 4 + 2 * 3
+
+
+def test_nobody_is_asked_before_the_app_listens(tmp_path: Path) -> None:
+    app = App()
+    looks = iter([False, False, None])
+
+    with serving(app, tmp_path) as port:
+        probe.wait(
+            target(port),
+            PLAIN,
+            timeout=10,
+            check=nothing,
+            listens=lambda: bool(app.asked) or next(looks),
+        )
+
+    assert list(looks) == []
+    assert len(app.asked) == 3
+
+
+def test_an_app_that_never_listens_is_not_waited_for_for_ever(closed_port: int) -> None:
+    with pytest.raises(JobctlError, match="nothing listens on its port yet"):
+        probe.wait(target(closed_port), PLAIN, timeout=0.2, check=nothing, listens=lambda: False)
 
 
 def test_a_port_that_is_not_open_yet_is_waited_for(tmp_path: Path) -> None:

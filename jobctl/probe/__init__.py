@@ -18,6 +18,8 @@ __all__ = ["NotReady", "Secret", "Target", "Unprotected", "verify", "wait"]
 
 FIRST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.06
+LONGEST_LOOK_S = 0.02
+"""The same while it is only looked whether the app listens."""
 PAUSE_SHARE = 0.05
 """A pause may be longer than that, as a part of all the time that was waited already."""
 SHORTEST_ATTEMPT_S = 0.5
@@ -25,6 +27,9 @@ ATTEMPT_TIMEOUT_S = 5
 CHECK_EVERY_S = 0.05
 """The engine has better things to do than to tell each time that all is as it was, but an app that
 ended is restarted after a tenth of a second, and then nobody knows its exit code any more."""
+SETTLED_AFTER_S = 1.1
+"""A worker of the gateway that found nobody listening answers 503 until its next full second, while
+the others pass requests on already."""
 PATIENCE_S = 2
 """How long nobody is told what it is that is waited for."""
 
@@ -33,19 +38,26 @@ def _silent(_seen: str) -> None:
     """Tell nobody."""
 
 
+def _untold() -> None:
+    """Tell nothing."""
+
+
 def wait(
     target: Target,
     secret: Secret,
     *,
     timeout: float,
     check: Callable[[], None],
+    listens: Callable[[], bool | None] = _untold,
     waiting: Callable[[str], None] = _silent,
 ) -> None:
     """Return once a job is verified.
 
     Polls in tens of milliseconds, for at most ``timeout`` seconds; ``check`` is called now and
-    then and raises when there is nothing left to wait for. ``waiting`` is called when it takes
-    long, with what was seen instead, whenever that has changed.
+    then and raises when there is nothing left to wait for. As long as ``listens`` says that the
+    app does not, nothing is asked: that would cost more than to look, and let a gateway that is
+    asked too early answer 503 for a while. ``waiting`` is called when it takes long, with what was
+    seen instead, whenever that has changed.
 
     Raises:
         Unprotected: the job is not protected as it has to be.
@@ -54,14 +66,21 @@ def wait(
     began = checked = time.monotonic()
     deadline = began + timeout
     pause = FIRST_PAUSE_S
+    unavailable = -SETTLED_AFTER_S
     told = None
     while True:
+        longest = LONGEST_PAUSE_S
         try:
+            if listens() is False:
+                longest = LONGEST_LOOK_S
+                raise NotReady("nothing listens on its port yet")
             # Cut shorter, the last attempt would fail for its haste and hide the true reason.
             left = max(deadline - time.monotonic(), SHORTEST_ATTEMPT_S)
             verify(target, secret, timeout=min(left, ATTEMPT_TIMEOUT_S))
         except NotReady as reason:
             now = time.monotonic()
+            if reason.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+                unavailable = now
             over = now + pause > deadline
             if over or now - checked > CHECK_EVERY_S:
                 check()
@@ -76,11 +95,15 @@ def wait(
                     "more with --timeout"
                 ) from None
         else:
-            return
+            unsettled = unavailable + SETTLED_AFTER_S - time.monotonic()
+            if unsettled <= 0:
+                return
+            time.sleep(unsettled)
+            continue
         time.sleep(pause)
         # Many wait at once, for apps that would start sooner if nobody asked.
         waited = time.monotonic() - began
-        pause = min(pause * 1.3, max(LONGEST_PAUSE_S, waited * PAUSE_SHARE))
+        pause = min(pause * 1.3, max(longest, waited * PAUSE_SHARE))
 
 
 def verify(target: Target, secret: Secret, *, timeout: float = ATTEMPT_TIMEOUT_S) -> None:
@@ -101,4 +124,4 @@ def verify(target: Target, secret: Secret, *, timeout: float = ATTEMPT_TIMEOUT_S
                 "the app asks for a password, and its section says that it has none; set "
                 "require_password: true"
             )
-        raise NotReady(f"GET {target.path} answers {answer.status}")
+        raise NotReady.answered(target.path, answer.status)

@@ -7,7 +7,7 @@ import http.client
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 from jobctl.errors import JobctlError
 
@@ -55,12 +55,20 @@ class Secret:
 class NotReady(Exception):
     """Nothing wrong was seen, but not yet what is needed; the message says what was.
 
-    ``brief`` says it to somebody who has the time to wait.
+    ``brief`` says it to somebody who has the time to wait, ``status`` is that of an HTTP answer.
     """
 
-    def __init__(self, message: str, brief: str | None = None) -> None:
+    def __init__(
+        self, message: str, brief: str | None = None, *, status: int | None = None
+    ) -> None:
         super().__init__(message)
         self.brief = brief or message
+        self.status = status
+
+    @classmethod
+    def answered(cls, path: str, status: int) -> Self:
+        """Return what is told of an HTTP answer that is not yet the right one."""
+        return cls(f"GET {path} answers {status}", status=status)
 
 
 class Unprotected(JobctlError):

@@ -88,7 +88,7 @@ def verify(client: Client, target: Target, secret: Secret, login_path: str) -> N
             "the right password is refused; the app uses another than the job's; make it use that"
         )
     if answer.failed:
-        raise NotReady(f"GET {target.path} answers {answer.status}")
+        raise NotReady.answered(target.path, answer.status)
 
 
 def _log_in(client: Client, target: Target, login_path: str, password: str) -> dict[str, str]:
@@ -131,7 +131,7 @@ def _shut_out(answer: Answer, target: Target, login_path: str, how: str) -> None
     if answer.refused or _leads_to(answer, login_path):
         return
     if answer.failed:
-        raise NotReady(f"GET {target.path} answers {answer.status}")
+        raise NotReady.answered(target.path, answer.status)
     raise Unprotected(
         f"the app is open: GET {target.path} {how} answers {answer.status} instead of 401, 403 or "
         f"a redirect to {login_path}; have it ask for the password"

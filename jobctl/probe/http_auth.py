@@ -33,7 +33,7 @@ def verify(client: Client, target: Target, secret: Secret) -> None:
             "the right password is refused; the password file is not the job's; launch it anew"
         )
     if right.failed:
-        raise NotReady(f"GET {target.path} answers {right.status}")
+        raise NotReady.answered(target.path, right.status)
 
 
 def _refused(client: Client, authorization: Mapping[str, str], how: str) -> str:
@@ -42,7 +42,7 @@ def _refused(client: Client, authorization: Mapping[str, str], how: str) -> str:
     answer = client.get(target.path, **authorization)
     status, challenge = answer.status, answer.header("WWW-Authenticate")
     if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise NotReady(f"GET {target.path} answers {status}")
+        raise NotReady.answered(target.path, status)
     if status != http.HTTPStatus.UNAUTHORIZED:
         raise Unprotected(
             f"the app is open: GET {target.path} {how} answers {status} instead of 401; have it "
