@@ -67,7 +67,7 @@ def test_interrupted_at_random_moments(
     command = [*MANY, "--generate-password", *more]
     longest = duration(site, *command)
     worst = 0.0
-    for _ in range(50 if NIGHTLY else 3):
+    for _ in range(50 if NIGHTLY else 2):
         moment = chance.uniform(0.2 * longest, longest)
         print(f"{number.name} after {moment:.3f} of {longest:.3f} s")
         with under_way(site, *command) as process:

@@ -68,7 +68,7 @@ def duration(bench: Bench, command: str) -> float:
 def test_killed_at_random_moments(bench: Bench, chance: random.Random) -> None:
     """As often at night as it takes to meet the gaps between two requests too."""
     durations = {command: duration(bench, command) for command in COMMANDS}
-    for _ in range(200 if NIGHTLY else 8):
+    for _ in range(200 if NIGHTLY else 5):
         command = chance.choice([*COMMANDS])
         moment = chance.uniform(0, durations[command] * 1.1)
         print(f"{command}, killed after {moment:.3f} s")
@@ -85,7 +85,7 @@ def test_interrupted_at_random_moments(
 ) -> None:
     longest = duration(bench, "run")
     worst = 0.0
-    for _ in range(50 if NIGHTLY else 6):
+    for _ in range(50 if NIGHTLY else 3):
         moment = chance.uniform(0, longest)
         print(f"run, {number.name} after {moment:.3f} s")
         with under_way(bench, "run") as process:
@@ -128,7 +128,7 @@ def test_interrupted_at_each_request(bench: Bench) -> None:
 def test_interrupted_twice(bench: Bench, chance: random.Random) -> None:
     """Who presses Ctrl-C once more gets the prompt back, and the next command does the rest."""
     longest = duration(bench, "run")
-    for _ in range(50 if NIGHTLY else 6):
+    for _ in range(50 if NIGHTLY else 3):
         moment, pause = chance.uniform(0, longest), chance.uniform(0.05, 0.3)
         print(f"run, SIGINT after {moment:.3f} s and again after {pause:.3f} s more")
         with under_way(bench, "run") as process:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from jobctl.engines.base import Engine
 from jobctl.engines.swarm import SwarmEngine
@@ -290,6 +291,14 @@ def test_an_app_does_not_see_the_key_and_the_password_file(swarm: Cluster, jobs:
     assert sorted(gateway.splitlines()) == wanted
     assert app == ""
 
+    # This one is shown the user's directory, and below it what jobctl keeps there; other jobs' too.
+    job = next(one for one in jobs if one["app"] == "conduit")
+    node, look = swarm.node(job["host"]), ["find", job["job_root"]]
+    shown_there = node.docker("exec", container_of(node, job, "app"), *look).splitlines()
+    root, stem = Path(job["job_root"]), f"{job['job_root']}{job['job_id']}"
+    assert shown_there == [job["job_root"], f"{stem}_config.txt"]
+    assert len([*root.iterdir()]) > 3 * JOBS
+
 
 def test_a_job_is_stopped_started_and_read(site: Site, few: list[Job]) -> None:
     job = few[0]
@@ -362,6 +371,22 @@ def test_a_node_that_lacks_an_image(site: Site, swarm: Cluster) -> None:
 
     assert 'node-3 has no image "jobctl/conduit": load it there' in said
     assert set(swarm.left()) == before
+
+
+def test_an_app_that_secures_itself_has_no_gateway(site: Site, swarm: Cluster) -> None:
+    swarm.manager.load("jobctl/jupyter")
+
+    job = launch(site, "jupyter", "--constraint", "node.hostname==node-1")
+    with requests.Session() as client:
+        client.verify = site.authority()
+        page, status = job["url"] + "login", job["url"] + "api/status"
+        client.get(page)
+        refused = client.get(status).status_code
+        client.post(page, data={"_xsrf": client.cookies["_xsrf"], "password": PASSWORD})
+        let_in = client.get(status).status_code
+
+    assert (refused, let_in, len(job["container_ids"])) == (403, 200, 1)
+    remove(site, job)
 
 
 def test_an_app_that_ends_at_once(site: Site, tiny_image: str) -> None:
@@ -498,6 +523,7 @@ def test_nothing_is_left_of_jobs_that_are_removed(
     remove(site, *now.values())
 
     assert swarm.left() == []
+    assert eventually(lambda: not any(node.docker("volume", "ls", "-q") for node in swarm.nodes))
     site.assert_nothing_left()
 
 

@@ -148,21 +148,19 @@ def _mounts(spec: ContainerSpec) -> Iterator[dict[str, Any]]:
 def _tmpfs(target: str, options: Sequence[str]) -> dict[str, Any]:
     """Return a mount in memory; Swarm's own kind is never executable and always root's."""
     values = dict(option.partition("=")[::2] for option in options)
-    if "ro" in values or ("noexec" in values and "uid" not in values):
+    if values.keys() <= {"rw", "noexec", "nosuid", "nodev", "size", "mode"}:
         size = {"SizeBytes": size_of(values["size"])} if "size" in values else {}
-        # What can't be written is empty: anybody may look into it.
-        mode = int(values.get("mode", "1777"), 8) if "ro" not in values else 0o555
-        limits = {**size, "Mode": mode}
-        return {
-            "Type": "tmpfs",
-            "Target": target,
-            "ReadOnly": "ro" in values,
-            "TmpfsOptions": limits,
-        }
-    kept = ",".join(option for option in options if option != "rw")
-    driver = {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs", "o": kept}}
-    mount = {"NoCopy": True, "DriverConfig": driver}
-    return {"Type": "volume", "Target": target, "VolumeOptions": mount}
+        limits = {**size, "Mode": int(values.get("mode", "1777"), 8)}
+        return {"Type": "tmpfs", "Target": target, "TmpfsOptions": limits}
+    kept = [option for option in options if option not in ("rw", "ro")]
+    if "ro" in values:
+        # Files are to be shown in it, for which it has to be writable when it is mounted; and it is
+        # not to be as closed as what it hides, which Swarm's own kind would be. Root has no right
+        # to write to it either, and anybody may look: there is nothing.
+        kept = [option for option in kept if not option.startswith("uid=")] + ["mode=0555"]
+    driver = {"type": "tmpfs", "device": "tmpfs", "o": ",".join(kept)}
+    volume = {"NoCopy": True, "DriverConfig": {"Name": "local", "Options": driver}}
+    return {"Type": "volume", "Target": target, "VolumeOptions": volume}
 
 
 def _resources(spec: ContainerSpec, parts: Parts) -> dict[str, Any]:
