@@ -255,7 +255,9 @@ class SwarmEngine:
         made = [("secret", one["ID"]) for one in self._api.secrets(filters=wanted)]
         made += [("config", one["ID"]) for one in self._api.configs(filters=wanted)]
         made += [("network", one["Id"]) for one in self._api.networks(filters=wanted)]
-        self._discard(made)
+        # Of the manager that is asked; those of other nodes are out of reach.
+        volumes = self._api.volumes(filters=wanted)["Volumes"] or ()
+        self._discard([*made, *(("volume", one["Name"]) for one in volumes)])
 
     @translated
     def condition(self, container: str) -> Condition | None:
@@ -589,11 +591,12 @@ class SwarmEngine:
             time.sleep(END_EVERY_S)
 
     def _discard(self, made: Sequence[tuple[str, str]]) -> None:
-        """Remove secrets, configs and networks; what is still in use is left, after a while."""
+        """Remove what jobs have beside services; what is still in use is left, after a while."""
         calls: Mapping[str, Callable[[str], object]] = {
             "secret": self._api.remove_secret,
             "config": self._api.remove_config,
             "network": self._api.remove_network,
+            "volume": self._api.remove_volume,
         }
         for kind, one in made:
             deadline = time.monotonic() + (END_S if kind == "network" else 1)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from jobctl.engines.base import (
@@ -139,28 +140,33 @@ def _mounts(spec: ContainerSpec) -> Iterator[dict[str, Any]]:
             "ReadOnly": bind.read_only,
         }
     for target, options in spec.tmpfs.items():
-        yield _tmpfs(target, options.split(","))
+        yield _tmpfs(spec, target, options.split(","))
     if spec.shm_size:
         target = "/dev/shm"  # noqa: S108, inside the container
         yield {"Type": "tmpfs", "Target": target, "TmpfsOptions": {"SizeBytes": spec.shm_size}}
 
 
-def _tmpfs(target: str, options: Sequence[str]) -> dict[str, Any]:
-    """Return a mount in memory; Swarm's own kind is never executable and always root's."""
+def _tmpfs(spec: ContainerSpec, target: str, options: Sequence[str]) -> dict[str, Any]:
+    """Return a mount in memory, or of what stays empty.
+
+    Swarm's own kind is never executable, always root's, and has the mode of what it hides.
+    """
     values = dict(option.partition("=")[::2] for option in options)
-    if values.keys() <= {"rw", "noexec", "nosuid", "nodev", "size", "mode"}:
+    if "ro" in values:
+        # Root's, for all to look into; what is shown in it has to find it writable at first.
+        return {"Type": "volume", "Target": target, "VolumeOptions": {"NoCopy": True}}
+    if "noexec" in values and "uid" not in values:
         size = {"SizeBytes": size_of(values["size"])} if "size" in values else {}
         limits = {**size, "Mode": int(values.get("mode", "1777"), 8)}
         return {"Type": "tmpfs", "Target": target, "TmpfsOptions": limits}
-    kept = [option for option in options if option not in ("rw", "ro")]
-    if "ro" in values:
-        # Files are to be shown in it, for which it has to be writable when it is mounted; and it is
-        # not to be as closed as what it hides, which Swarm's own kind would be. Root has no right
-        # to write to it either, and anybody may look: there is nothing.
-        kept = [option for option in kept if not option.startswith("uid=")] + ["mode=0555"]
-    driver = {"type": "tmpfs", "device": "tmpfs", "o": ",".join(kept)}
-    volume = {"NoCopy": True, "DriverConfig": {"Name": "local", "Options": driver}}
-    return {"Type": "volume", "Target": target, "VolumeOptions": volume}
+    kept = ",".join(option for option in options if option != "rw")
+    # A node makes a volume of that kind for itself, and keeps it: by this name, the next job of
+    # that name and user has it again, empty.
+    place = sha256(f"{target} {kept}".encode()).hexdigest()[:12]
+    driver = {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs", "o": kept}}
+    volume = {"NoCopy": True, "Labels": dict(spec.labels), "DriverConfig": driver}
+    source = f"{spec.name}-{place}"
+    return {"Type": "volume", "Source": source, "Target": target, "VolumeOptions": volume}
 
 
 def _resources(spec: ContainerSpec, parts: Parts) -> dict[str, Any]:
