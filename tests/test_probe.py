@@ -482,7 +482,7 @@ def test_nobody_is_asked_before_the_app_listens(tmp_path: Path) -> None:
 
 
 def test_an_app_that_never_listens_is_not_waited_for_for_ever(closed_port: int) -> None:
-    with pytest.raises(JobctlError, match="nothing listens on its port yet"):
+    with pytest.raises(JobctlError, match="nothing listens in its container"):
         probe.wait(target(closed_port), PLAIN, timeout=0.2, check=nothing, listens=lambda: False)
 
 

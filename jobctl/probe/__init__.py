@@ -73,7 +73,10 @@ def wait(
         try:
             if listens() is False:
                 longest = LONGEST_LOOK_S
-                raise NotReady("nothing listens on its port yet")
+                raise NotReady(
+                    f"port {target.known_port} does not answer: nothing listens in its container",
+                    "nothing listens yet",
+                )
             # Cut shorter, the last attempt would fail for its haste and hide the true reason.
             left = max(deadline - time.monotonic(), SHORTEST_ATTEMPT_S)
             verify(target, secret, timeout=min(left, ATTEMPT_TIMEOUT_S))
