@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +12,10 @@ import pytest
 
 from jobctl.engines.base import Transfer
 from jobctl.engines.docker import DockerEngine
-from tests.conftest import Traces, unavailable
+from tests.conftest import Traces
+from tests.image_registry import serving
 from tests.site import Site
 from tests.terminal import Terminal
-from tests.waiting import eventually
 
 pytestmark = pytest.mark.engine
 
@@ -27,11 +25,6 @@ SERVE = [
     "-c",
     "while true; do printf 'HTTP/1.0 200 OK\\r\\n\\r\\n' | nc -l -p 9000; done",
 ]
-CONFIG = """\
-version: 0.1
-storage: {{filesystem: {{rootdirectory: {directory}}}}}
-http: {{addr: "127.0.0.1:{port}"}}
-"""
 
 
 @dataclass
@@ -57,30 +50,8 @@ class Registry:
 @pytest.fixture(scope="module")
 def registry(traces: Traces, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     directory = tmp_path_factory.mktemp("registry")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    config = directory / "config.yml"
-    config.write_text(CONFIG.format(directory=directory / "blobs", port=port))
-    try:
-        process = subprocess.Popen(
-            ["docker-registry", "serve", config],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-    except FileNotFoundError:
-        unavailable("no docker-registry; install it")
-        raise
-
-    def answers() -> bool:
-        with closing(socket.socket()) as client:
-            return client.connect_ex(("127.0.0.1", port)) == 0
-
-    try:
-        assert eventually(answers)
-        yield Registry(f"127.0.0.1:{port}", directory, traces)
-    finally:
-        process.kill()
-        process.wait()
+    with serving(directory) as address:
+        yield Registry(address, directory, traces)
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ from tests.conftest import KERNEL_LACKS, unavailable
 from tests.engine_host import Unavailable
 from tests.engine_proxy import EngineProxy
 from tests.forged_packets import PACKETS, delivered
+from tests.image_registry import serving as registry_serving
 from tests.site import Site, opened
-from tests.swarm_cluster import Cluster, Lacking, SwarmNode, cluster
+from tests.swarm_cluster import LOST_S, Cluster, Lacking, SwarmNode, cluster
 from tests.test_engine_contract import (  # noqa: F401, collected here for this engine
     test_a_container_can_not_join_one_that_is_not_there,
     test_a_container_of_an_image_that_is_not_there,
@@ -372,6 +373,23 @@ def test_a_node_that_lacks_an_image(site: Site, swarm: Cluster) -> None:
     assert set(swarm.left()) == before
 
 
+def test_a_node_gets_an_image_from_the_site_s_registry(
+    site: Site, swarm: Cluster, tiny_image: str, tmp_path: Path
+) -> None:
+    with registry_serving(tmp_path, swarm.outside) as registry:
+        image = f"{registry}/web"
+        swarm.manager.docker("tag", tiny_image, image)
+        swarm.manager.docker("push", image)
+        swarm.manager.docker("rmi", image)
+        there = ("--constraint", "node.hostname==node-3")
+
+        job = launch(site, "web", "--set", f"image={image}", *there)
+
+    assert job["host"] == "node-3"
+    assert image in swarm.node("node-3").docker("image", "ls", "--digests")
+    remove(site, job)
+
+
 def test_an_app_that_secures_itself_has_no_gateway(site: Site, swarm: Cluster) -> None:
     swarm.manager.load("jobctl/jupyter")
 
@@ -546,7 +564,7 @@ class PatientSwarm(SwarmEngine):
 
     def start(self, container: str) -> None:
         super().start(container)
-        assert eventually(lambda: self._settled(container), timeout=20)
+        assert eventually(lambda: self._settled(container), timeout=LOST_S)
 
     def _settled(self, container: str) -> bool:
         found = self.condition(container)
