@@ -25,6 +25,7 @@ from jobctl.observation import (
     in_order,
     main_pid,
     observe,
+    placed,
     status_of,
 )
 from jobctl.place import Place
@@ -326,16 +327,12 @@ def jobs_of_everybody(engine: Engine) -> list[Job]:
             job = labels.job_from(owner.labels, status=_first_status(owner))
         except JobctlError:
             continue
-        job = job.with_(
-            container_ids=[c.id for c in in_order(containers)], endpoint_id=owner.endpoint
-        )
+        job = job.with_(container_ids=[c.id for c in in_order(containers)])
         status, reason = status_of(job, containers)
-        if status == Status.EXITED:  # the list has the exit code, and all else would be asked for
-            app = app_of(containers)
-            code = app.exit_code if app else None
-            jobs.append(job.with_(status=status, reason=reason, exit_code=code))
-            continue
-        jobs.append(observe(engine, job, containers))
+        app = app_of(containers)
+        code = app.exit_code if app and status == Status.EXITED else None
+        told = job.with_(status=status, reason=reason, exit_code=code, endpoint_id=owner.endpoint)
+        jobs.append(placed(told, containers))
     return jobs
 
 
